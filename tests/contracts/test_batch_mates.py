@@ -24,9 +24,10 @@ from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
 from genomeformer_cli.core.evaluation.variants import VariantOptions, score_variants
 from genomeformer_cli.core.finetuning.collate import Collator
-from genomeformer_cli.core.finetuning.head import TaskHead, attach_head
+from genomeformer_cli.core.finetuning.head import SequenceModels, TaskHead, attach_head
 from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
+from genomeformer_cli.core.finetuning.motif_scanner import MotifOptions
 from genomeformer_cli.core.formats.vcf import Variant
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -185,15 +186,30 @@ def test_scores_of_variants(loaded: LoadedModel) -> None:
     assert_alone_as_in_company(compute, len(variants))
 
 
-@pytest.mark.parametrize(("pool", "both_strands"), [("mean-max", False), ("none", True)])
-def test_predictions(loaded: LoadedModel, pool: str, *, both_strands: bool) -> None:
+@pytest.mark.parametrize(
+    ("pool", "both_strands", "num_filters"),
+    [("mean-max", False, 0), ("none", True, 0), ("max", False, 8), ("mean", True, 8)],
+)
+def test_predictions(
+    loaded: LoadedModel, pool: str, num_filters: int, *, both_strands: bool
+) -> None:
     kind = TaskKind.PER_BASE if pool == "none" else TaskKind.CLASSIFICATION
-    head = TaskHead(loaded.model.feature_width, 3, pool, seed=1)
+    motifs = (
+        MotifOptions(num_filters=num_filters, both_strands=both_strands, length=20)
+        if num_filters
+        else None
+    )
+    head = TaskHead(loaded.model.feature_width, 3, pool, beside=SequenceModels(motifs=motifs))
     torch.nn.init.normal_(head.out.weight, generator=torch.Generator().manual_seed(5))
     attach_head(loaded.model, head.eval())
     answerer = Predictor(
         model=loaded.model,
-        collator=Collator(tokenizer=loaded.tokenizer, window=CONTEXT, per_base=pool == "none"),
+        collator=Collator(
+            tokenizer=loaded.tokenizer,
+            window=CONTEXT,
+            per_base=pool == "none",
+            with_codes=bool(num_filters),
+        ),
         label_space=LabelSpace(kind=kind, names=("a", "b", "c")),
         both_strands=both_strands,
         tokens_per_batch=100,

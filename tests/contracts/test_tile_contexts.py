@@ -20,10 +20,11 @@ from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.errors import ConfigError, UsageError
 from genomeformer_cli.core.finetuning.collate import Collator
-from genomeformer_cli.core.finetuning.head import TaskHead, attach_head, get_head
+from genomeformer_cli.core.finetuning.head import SequenceModels, TaskHead, attach_head, get_head
 from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.finetuning.losses import to_predictions
+from genomeformer_cli.core.finetuning.motif_scanner import MotifOptions
 from genomeformer_cli.core.formats.sequences import Query, TileContext
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -160,17 +161,26 @@ def test_vectors_are_pooled_from_a_plain_pass(loaded: LoadedModel, pool: Any, rc
 
 
 @pytest.mark.parametrize("both_strands", [False, True])
-@pytest.mark.parametrize("pool", ["mean-max", "attention", "none"])
+@pytest.mark.parametrize("pool", ["mean-max", "attention", "none", "max"])
 @torch.no_grad()
 def test_predictions_are_those_of_a_plain_pass(
     loaded: LoadedModel, pool: str, *, both_strands: bool
 ) -> None:
     kind = TaskKind.PER_BASE if pool == "none" else TaskKind.CLASSIFICATION
     space = LabelSpace(kind=kind, names=("a", "b"))
-    head = TaskHead(loaded.model.feature_width, 2, pool, seed=3)
+    beside = SequenceModels()
+    if pool == "max":
+        motifs = MotifOptions(num_filters=8, both_strands=both_strands, length=10)
+        beside = SequenceModels(motifs=motifs)
+    head = TaskHead(loaded.model.feature_width, 2, pool, beside=beside, seed=3)
     head.out.weight.normal_(generator=torch.Generator().manual_seed(5))
     attach_head(loaded.model, head)
-    collator = Collator(tokenizer=loaded.tokenizer, window=12, per_base=pool == "none")
+    collator = Collator(
+        tokenizer=loaded.tokenizer,
+        window=12,
+        per_base=pool == "none",
+        with_codes=beside.motifs is not None,
+    )
     predictor = Predictor(
         model=loaded.model,
         collator=collator,

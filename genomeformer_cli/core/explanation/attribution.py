@@ -140,7 +140,14 @@ class TaskAnswer:
             mixture_BPR = mixture_BPR.flip(1, 2)
         mixture_PR = mixture_BPR.flatten(0, 1)
         reader, soft_BL = soft_bases(model, collator.tokenizer, batch.tokens_WL, mixture_PR)
-        return head_outputs(reader, replace(batch, tokens_WL=soft_BL))
+        batch = replace(batch, tokens_WL=soft_BL)
+        if get_head(model).motifs is not None:
+            shares_BLR = batch.base_rows.bases_BRL.transpose(1, 2)
+            is_real = (shares_BLR.sum(dim=-1) > 0,)
+            # The head computes in single precision, whatever the model does.
+            shares_BRL = shares_BLR.index_put(is_real, mixture_PR.float()).transpose(1, 2)
+            batch = replace(batch, shares_BRL=shares_BRL)
+        return head_outputs(reader, batch)
 
     def _number(self, outputs_BC: Tensor) -> Tensor:
         space = self.predictor.label_space

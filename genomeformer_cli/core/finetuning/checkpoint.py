@@ -18,10 +18,17 @@ from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.finetuning.base_model import BASE, BaseModel
 from genomeformer_cli.core.finetuning.collate import Collator
-from genomeformer_cli.core.finetuning.head import NAME, TaskHead, attach_head, get_head
+from genomeformer_cli.core.finetuning.head import (
+    NAME,
+    SequenceModels,
+    TaskHead,
+    attach_head,
+    get_head,
+)
 from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.kmer_baseline import BaselineFeatures
 from genomeformer_cli.core.finetuning.labels import LabelSpace
+from genomeformer_cli.core.finetuning.motif_scanner import MotifOptions
 from genomeformer_cli.core.model_io.bundle_layout import HEAD_FILE
 from genomeformer_cli.core.model_io.model_folder import (
     CONFIG_FILE,
@@ -48,18 +55,27 @@ class SavedTask:
     window: int  # Maximum window of the model, in tokens.
     # Features of a linear model whose outputs are added; None without one.
     linear: BaselineFeatures | None = None
+    # Shape of a motif scanner beside the model; None without one.
+    motifs: MotifOptions | None = None
     longest: int | None = None  # Bases of the longest training sequence; None: not recorded.
 
     def build_head(self, model: Model, *, seed: int = 0) -> TaskHead:
         """Return a newly initialised head for a model."""
         return TaskHead(
-            model.feature_width, len(self.targets.names), self.pool, linear=self.linear, seed=seed
+            model.feature_width,
+            len(self.targets.names),
+            self.pool,
+            beside=SequenceModels(linear=self.linear, motifs=self.motifs),
+            seed=seed,
         )
 
     def predictor(self, model: Model, tokenizer: Tokenizer, tokens_per_batch: int) -> Predictor:
         """Return the predictor of a model with a head."""
         collator = Collator(
-            tokenizer=tokenizer, window=self.window, per_base=self.targets.is_per_base
+            tokenizer=tokenizer,
+            window=self.window,
+            per_base=self.targets.is_per_base,
+            with_codes=self.motifs is not None,
         )
         return Predictor(
             model=model,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.embedding.windows import cut_windows
+from genomeformer_cli.core.finetuning.motif_scanner import PADDING, BaseRows
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.sequence import Codes, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.protocol import Ids, Tokenizer
@@ -35,6 +36,16 @@ class CollatedBatch:
     base_index_N: Tensor | None
     num_rows: int  # B.
     num_bases: int  # Bases of all rows.
+    codes_BL: Tensor | None = None  # Base codes, for a motif scanner; 4 is N, 5 is padding.
+    # Shares of A C G T (B, 4, L) that replace one-hot bases, for gradients by base.
+    shares_BRL: Tensor | None = None
+
+    @property
+    def base_rows(self) -> BaseRows:
+        """Bases of the rows, for a motif scanner."""
+        assert self.codes_BL is not None
+        rows = BaseRows.of_codes(self.codes_BL)
+        return rows if self.shares_BRL is None else replace(rows, bases_BRL=self.shares_BRL)
 
     @property
     def is_full(self) -> bool:
@@ -67,6 +78,7 @@ class Collator:
     tokenizer: Tokenizer  # Tokenizer of the model.
     window: int  # Maximum window, in tokens.
     per_base: bool  # True if every base has a label, so that N counts too.
+    with_codes: bool = False  # Collate base codes as well, for a motif scanner.
 
     def collate(
         self, rows: Sequence[Codes], *, reverse: Sequence[bool] | None = None
@@ -105,6 +117,7 @@ class Collator:
             base_index_N=self._base_positions(codes, ids) if self.per_base else None,
             num_rows=len(rows),
             num_bases=sum(row.size for row in codes),
+            codes_BL=_padded_codes(codes) if self.with_codes else None,
         )
 
     def counted_places(self, codes: Codes) -> npt.NDArray[np.int64]:
@@ -124,3 +137,10 @@ class Collator:
             positions.append(token_of_base.clip(0) + num_previous)
             num_previous += tokens.size
         return torch.from_numpy(np.concatenate(positions))
+
+
+def _padded_codes(rows: Sequence[Codes]) -> Tensor:
+    codes_BL = np.full((len(rows), max(row.size for row in rows)), PADDING, dtype=np.uint8)
+    for index, row in enumerate(rows):
+        codes_BL[index, : row.size] = row
+    return torch.from_numpy(codes_BL)

@@ -36,6 +36,9 @@ class TuningConfig:
     # k-mers and places; or `none`.
     linear: Literal["none", "kmers", "gapped", "places", "both"] = "none"
     kmer: int = 7  # K-mer length of the linear model.
+    # Convolution filters of 9 to 23 bases that read the rows beside the model, from random weights;
+    # on both strands unless `strands` is `given`. 0: none; 128 is usual.
+    motif_filters: int = 0
     head_rate: float = 5.0  # Learning rate of the head relative to that of the model.
     # Ratio of the learning rates of consecutive blocks, from the top down.
     layer_decay: float = 1.0
@@ -79,10 +82,11 @@ class TuningConfig:
                 "positional base pairs need a single strand",
                 hint="`--linear kmers`, or `--set tuning.strands=given`",
             )
-        if min(self.patience, self.window, self.shift) < 0 or self.tokens_per_batch < 1:
+        sizes = (self.patience, self.window, self.shift, self.motif_filters)
+        if min(sizes) < 0 or self.tokens_per_batch < 1:
             raise ConfigError(
-                "patience, windows, shifts and batches cannot be negative",
-                hint="0 leaves out the first three",
+                "patience, windows, shifts, filters and batches cannot be negative",
+                hint="0 leaves out the first four",
             )
 
 

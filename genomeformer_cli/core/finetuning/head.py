@@ -9,7 +9,7 @@ H heads of attention.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -18,6 +18,11 @@ from torch.nn import functional
 
 from genomeformer_cli.core.finetuning.collate import CollatedBatch
 from genomeformer_cli.core.finetuning.kmer_baseline import BaselineFeatures, KmerBaseline
+from genomeformer_cli.core.finetuning.motif_scanner import (
+    MotifBranch,
+    MotifOptions,
+    feature_statistics,
+)
 from genomeformer_cli.core.models.genomeformer.seeds import part_generator
 from genomeformer_cli.core.models.protocol import Model
 
@@ -25,8 +30,16 @@ NAME = "task"
 _NUM_HEADS = 4
 _NUM_PLACES = 64
 _SMALL = 0.01
-# Of the mean deviation: what hardly varies is not blown up.
-_LEAST_SPREAD = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceModels:
+    """Models that read the bases beside the encoder."""
+
+    # Features of a linear model whose outputs are added to the head's; None without one.
+    linear: BaselineFeatures | None = None
+    # Shape of a motif scanner whose features join the pooled ones; None without one.
+    motifs: MotifOptions | None = None
 
 
 class TaskHead(nn.Module):
@@ -37,7 +50,7 @@ class TaskHead(nn.Module):
         num_outputs: C.
         pool: `mean`, `max`, `mean-max` (both concatenated), `attention`, or `none` for labels of
             bases.
-        linear: Features of a linear model whose outputs are added to the head's; None without one.
+        beside: Models that read the bases.
         seed: Seed of the initial weights.
     """
 
@@ -50,7 +63,7 @@ class TaskHead(nn.Module):
         num_outputs: int,
         pool: str,
         *,
-        linear: BaselineFeatures | None = None,
+        beside: SequenceModels = SequenceModels(),
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -65,6 +78,9 @@ class TaskHead(nn.Module):
             self.place_AH = nn.Parameter(
                 torch.randn(_NUM_PLACES, _NUM_HEADS, generator=generator) * _SMALL
             )
+        linear, motifs = beside.linear, beside.motifs
+        self.motifs = None if motifs is None else MotifBranch(motifs, seed=seed)
+        num_features += 0 if self.motifs is None else self.motifs.width
         self.register_buffer("mean_K", torch.zeros(num_features))
         self.register_buffer("spread_K", torch.ones(num_features))
         self.out = nn.Linear(num_features, num_outputs)
@@ -73,8 +89,15 @@ class TaskHead(nn.Module):
             self.out.weight.normal_(0.0, _SMALL * num_features**-0.5, generator=generator)
             self.out.bias.zero_()
 
+    def input_features(self, features_PE: Tensor, batch: CollatedBatch) -> Tensor:
+        """Return the input features of the head (B, K), or (P, K) for labels of bases."""
+        pooled_BK = self.pool_features(features_PE, batch)
+        if self.motifs is None:
+            return pooled_BK
+        return torch.cat((pooled_BK, self.motifs(batch.base_rows)), dim=1)
+
     def pool_features(self, features_PE: Tensor, batch: CollatedBatch) -> Tensor:
-        """Return the input features of the head (B, K), or (P, K) for labels of bases.
+        """Return the pooled features of the model.
 
         The features of a row without a position that counts are 0.
         """
@@ -119,7 +142,7 @@ class TaskHead(nn.Module):
             dropout_mask: Dropout factors of the input features; None without dropout.
         """
         with torch.autocast(features_PE.device.type, enabled=False):
-            features_BK = (self.pool_features(features_PE, batch) - self.mean_K) / self.spread_K
+            features_BK = (self.input_features(features_PE, batch) - self.mean_K) / self.spread_K
             if dropout_mask is not None:
                 features_BK = features_BK * dropout_mask
             return functional.linear(features_BK, self.out.weight, self.out.bias)
@@ -127,9 +150,9 @@ class TaskHead(nn.Module):
     @torch.no_grad()
     def standardise(self, features_BK: Tensor) -> None:
         """Set the input statistics so that these rows have mean 0 and standard deviation 1."""
-        spread_K = features_BK.float().std(dim=0, correction=0)
-        self.mean_K.copy_(features_BK.float().mean(dim=0))
-        self.spread_K.copy_(spread_K.clamp_min(_LEAST_SPREAD * float(spread_K.mean()) + 1e-6))
+        mean_K, spread_K = feature_statistics(features_BK)
+        self.mean_K.copy_(mean_K)
+        self.spread_K.copy_(spread_K)
 
 
 def _mean(features_PE: Tensor, batch: CollatedBatch) -> Tensor:

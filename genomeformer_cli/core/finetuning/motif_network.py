@@ -1,12 +1,8 @@
 """Small convolutional network from random weights: the baseline that scans rows for motifs.
 
-One-hot bases, filters of 9 to 23 bases, a dilated convolution, and pooling by maximum, mean and
-attention; rows whose strand is given also have features by position. Where both strands count, the
-same filters read both and their outputs are averaged. The weights with the best validation are
-kept. Alipanahi et al. 2015, "Predicting the sequence specificities of DNA- and RNA-binding proteins
-by deep learning"; pooling by attention: Ilse et al. 2018, "Attention-based Deep Multiple Instance
-Learning".
-Shape letters: B rows, L length, F filters, A attention heads, C outputs.
+The scanner of `motif_scanner`, a hidden layer and dropout. The weights with the best validation are
+kept.
+Shape letters: B rows, L length, C outputs.
 """
 
 from __future__ import annotations
@@ -18,83 +14,50 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from genomeformer_cli.core.finetuning.batches import stack_targets
 from genomeformer_cli.core.finetuning.dataset import LabelledRows
 from genomeformer_cli.core.finetuning.inference import evaluate_predictions
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.metrics import Floats, TaskScore
+from genomeformer_cli.core.finetuning.motif_scanner import (
+    PADDING,
+    BaseRows,
+    MotifBranch,
+    MotifOptions,
+)
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 
-FILTER_SIZES = (9, 13, 17, 23)
+NUM_FILTERS = 128
 MAX_EPOCHS = 8
 # Bases of a training, both strands counted: bounds the time to some minutes of one core.
 MAX_BASES = 1 << 24
-_FILTERS, _HEADS, _PLACES, _HIDDEN = 32, 4, 12, 256
 _BATCH, _ROWS_SCORED = 128, 512
 _RATE, _DECAY, _DROPOUT, _HIDDEN_BASES = 2e-3, 0.05, 0.3, 0.03
 _NUM_VALIDATIONS, _PATIENCE = 8, 3
-_SEED_SHIFT = 41
+_SEED_SHIFT, _SAMPLE, _BASES_STANDARDISED = 41, 43, 1 << 17
 
 
 class MotifNetwork(nn.Module):
-    """Convolutional network on one-hot bases.
+    """Motif scanner, a hidden layer and outputs, with dropout.
 
     Args:
         num_outputs: C.
-        length: Length of the longest row, for features by position.
-        both_strands: Average the outputs of both strands; without it, add features by position.
+        options: Filters, strands and length.
+        seed: Seed of the initial weights.
     """
 
-    def __init__(self, num_outputs: int, length: int, *, both_strands: bool) -> None:
+    def __init__(self, num_outputs: int, options: MotifOptions, *, seed: int) -> None:
         super().__init__()
-        self.both_strands = both_strands
-        width = _FILTERS * len(FILTER_SIZES)
-        self.scanners = nn.ModuleList(
-            nn.Conv1d(NUM_REAL_BASES, _FILTERS, size, padding="same") for size in FILTER_SIZES
-        )
-        self.scan_norm, self.mix_norm = nn.BatchNorm1d(width), nn.BatchNorm1d(width)
-        self.mix = nn.Conv1d(width, width, 7, padding=6, dilation=2, groups=4)
-        self.attend = nn.Conv1d(width, _HEADS, 1)
-        self.place = None if both_strands else nn.Conv1d(width, _PLACES, 1)
-        num_features = width * (2 + _HEADS) + (0 if both_strands else _PLACES * length)
-        self.head = nn.Sequential(
-            nn.Dropout(_DROPOUT),
-            nn.Linear(num_features, _HIDDEN),
-            nn.GELU(),
-            nn.Dropout(_DROPOUT),
-            nn.Linear(_HIDDEN, num_outputs),
-        )
+        self.branch = MotifBranch(options, dropout=_DROPOUT, seed=seed)
+        self.drop = nn.Dropout(_DROPOUT)
+        self.out = nn.Linear(self.branch.width, num_outputs)
 
     def forward(self, codes_BL: Tensor) -> Tensor:
         """Return the outputs (B, C) of base codes; 4 is N, 5 is padding."""
-        outputs_BC = self._strand(codes_BL)
-        if not self.both_strands:
-            return outputs_BC
-        complement_BL = torch.where(codes_BL < NUM_REAL_BASES, 3 - codes_BL, codes_BL)
-        return (outputs_BC + self._strand(complement_BL.flip(1))) / 2
-
-    def _strand(self, codes_BL: Tensor) -> Tensor:
-        onehot_BL6 = functional.one_hot(codes_BL, NUM_REAL_BASES + 2)
-        bases_B4L = onehot_BL6[..., :NUM_REAL_BASES].float().transpose(1, 2)
-        is_real_B1L = (codes_BL <= NUM_REAL_BASES)[:, None]
-        scanned_BFL = torch.cat([scan(bases_B4L) for scan in self.scanners], dim=1)
-        scanned_BFL = functional.gelu(self.scan_norm(scanned_BFL)) * is_real_B1L
-        mixed_BFL = scanned_BFL + functional.gelu(self.mix_norm(self.mix(scanned_BFL)))
-        masked_BFL = mixed_BFL.masked_fill(~is_real_B1L, -torch.inf)
-        weights_BAL = self.attend(mixed_BFL).masked_fill(~is_real_B1L, -torch.inf).softmax(dim=-1)
-        mixed_BFL = mixed_BFL * is_real_B1L
-        features = [
-            masked_BFL.amax(dim=-1),
-            mixed_BFL.sum(dim=-1) / is_real_B1L.sum(dim=-1),
-            torch.einsum("bal,bfl->baf", weights_BAL, mixed_BFL).flatten(1),
-        ]
-        if self.place is not None:
-            features.append((self.place(mixed_BFL) * is_real_B1L).flatten(1))
-        outputs_BC: Tensor = self.head(torch.cat(features, dim=1))
+        outputs_BC: Tensor = self.out(self.drop(self.branch(BaseRows.of_codes(codes_BL))))
         return outputs_BC
 
 
@@ -133,9 +96,11 @@ class NetworkTraining:
             reporter.track("training the network from scratch", steps, "steps") as tracker,
         ):
             torch.manual_seed(self.seed)
-            network = MotifNetwork(
-                len(self.rows.label_space.names), self.length, both_strands=self.both_strands
+            options = MotifOptions(
+                num_filters=NUM_FILTERS, both_strands=self.both_strands, length=self.length
             )
+            network = MotifNetwork(len(self.rows.label_space.names), options, seed=self.seed)
+            network.branch.standardise([self._sample()])
             for step in self._train(network, steps):
                 tracker.advance(1)
                 if step % interval and step != steps:
@@ -151,6 +116,13 @@ class NetworkTraining:
         network.load_state_dict(best[1])
         test, predictions = self._score(network, TEST)
         return best[0], test, predictions
+
+    def _sample(self) -> BaseRows:
+        """Return training rows, for the statistics of the first step."""
+        order = np.random.default_rng([self.seed, _SAMPLE]).permutation(self.rows.splits[TRAIN])
+        number = max(min(_BASES_STANDARDISED // self.length, _ROWS_SCORED), 1)
+        codes_NL = _padded([self.rows.codes[row] for row in order[:number]], self.length)
+        return BaseRows.of_codes(torch.from_numpy(codes_NL))
 
     def _train(self, network: MotifNetwork, steps: int) -> Iterator[int]:
         """Take the steps of a training; yield the number of each."""
@@ -194,7 +166,7 @@ class NetworkTraining:
 
 
 def _padded(codes: Sequence[Codes], length: int) -> npt.NDArray[np.int64]:
-    codes_NL = np.full((len(codes), length), NUM_REAL_BASES + 1, dtype=np.int64)
+    codes_NL = np.full((len(codes), length), PADDING, dtype=np.int64)
     for row, row_codes in enumerate(codes):
         codes_NL[row, : row_codes.size] = row_codes
     return codes_NL

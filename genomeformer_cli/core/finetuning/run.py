@@ -15,7 +15,7 @@ from genomeformer_cli.core.embedding.windows import batch_windows
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.finetuning.batches import TaskBatches, steps_per_epoch
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask
-from genomeformer_cli.core.finetuning.config import FinetuneConfig
+from genomeformer_cli.core.finetuning.config import FinetuneConfig, TuningConfig
 from genomeformer_cli.core.finetuning.dataset import LabelledRows, class_weights
 from genomeformer_cli.core.finetuning.head import attach_head, get_head, position_features
 from genomeformer_cli.core.finetuning.inference import Predictor, evaluate_predictions
@@ -28,6 +28,7 @@ from genomeformer_cli.core.finetuning.kmer_baseline import (
 from genomeformer_cli.core.finetuning.lora import add_lora, merge_lora
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.metrics import LOSS, bootstrap_interval, choose_metric
+from genomeformer_cli.core.finetuning.motif_scanner import MotifOptions
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
 from genomeformer_cli.core.finetuning.summary import SCRATCH, LinearResult, Origin, SeedResult
 from genomeformer_cli.core.finetuning.task import FinetuningTask, load_best
@@ -139,8 +140,8 @@ def prepare_run(
         device: Device of the computation.
 
     Raises:
-        ConfigError: The task does not support the metric, label smoothing, shifting or a linear
-            model.
+        ConfigError: The task does not support the metric, label smoothing, shifting, a linear
+            model or a motif scanner.
     """
     if config.tuning.smoothing and not rows.label_space.is_exclusive:
         raise ConfigError(
@@ -151,7 +152,7 @@ def prepare_run(
         raise ConfigError(
             "rows that have a label for every base are not shifted", hint="leave out `tuning.shift`"
         )
-    linear = select_features(rows, config.tuning)
+    linear, motifs = select_features(rows, config.tuning), select_motifs(rows, config.tuning)
     per_epoch = steps_per_epoch(rows.splits[TRAIN].size, config.training.batch_size)
     steps = max(math.ceil(config.epochs * per_epoch), 1)
     interval_steps = config.validate_every or max(min(per_epoch, steps // _MIN_VALIDATIONS), 1)
@@ -173,9 +174,30 @@ def prepare_run(
         strands=config.tuning.strands,
         window=window,
         linear=linear,
+        motifs=motifs,
         longest=max(rows.codes[row].size for row in rows.splits[TRAIN]),
     )
     return FinetuningRun(rows=rows, task=task, config=config, base=base, device=device)
+
+
+def select_motifs(rows: LabelledRows, tuning: TuningConfig) -> MotifOptions | None:
+    """Return the shape of the configured motif scanner; None without one.
+
+    Raises:
+        ConfigError: The task has labels of bases, or the number of filters is invalid.
+    """
+    if not tuning.motif_filters:
+        return None
+    if rows.label_space.is_per_base:
+        raise ConfigError(
+            "a motif scanner pools over rows and cannot predict labels of bases",
+            hint="leave out `tuning.motif_filters`",
+        )
+    return MotifOptions(
+        num_filters=tuning.motif_filters,
+        both_strands=tuning.strands != "given",
+        length=max(rows.codes[row].size for row in rows.splits[TRAIN]),
+    )
 
 
 def train_seed(
@@ -339,10 +361,16 @@ def _standardise(finetuning: FinetuningRun, model: Model) -> None:
         num_bases += codes[-1].size
         if num_bases > _BASES_STANDARDISED:
             break
-    pooled = []
+    head = get_head(model)
     lengths = np.array([row_codes.size for row_codes in codes], dtype=np.int64)
-    for batch in batch_windows(lengths, predictor.tokens_per_batch):
-        inputs = predictor.collator.collate([codes[row] for row in batch]).to(finetuning.device)
-        features_PE = position_features(model, inputs, predictor.tokens_per_batch)
-        pooled.append(get_head(model).pool_features(features_PE, inputs))
-    get_head(model).standardise(torch.cat(pooled))
+    batches = [
+        predictor.collator.collate([codes[row] for row in batch]).to(finetuning.device)
+        for batch in batch_windows(lengths, predictor.tokens_per_batch)
+    ]
+    if head.motifs is not None:
+        head.motifs.standardise([inputs.base_rows for inputs in batches])
+    features = [
+        head.input_features(position_features(model, inputs, predictor.tokens_per_batch), inputs)
+        for inputs in batches
+    ]
+    head.standardise(torch.cat(features))

@@ -9,12 +9,14 @@ import torch
 from genomeformer_cli.core.finetuning import motif_network
 from genomeformer_cli.core.finetuning.dataset import LabelledRows
 from genomeformer_cli.core.finetuning.motif_network import MotifNetwork, NetworkTraining
+from genomeformer_cli.core.finetuning.motif_scanner import MotifOptions
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement
 from tests.corpora import random_dna
 from tests.unit.core.finetuning.test_kmer_baseline import plain_loss, rows_of
 
 MOTIF = "TGACTCAGCATG"
+OPTIONS = MotifOptions(num_filters=8, both_strands=True, length=40)
 
 
 def motif_rows(*, shuffled: bool = False) -> LabelledRows:
@@ -59,8 +61,7 @@ def test_a_motif_on_either_strand_is_found_again_with_the_seed(
 
 
 def test_padding_and_strands_do_not_change_the_outputs() -> None:
-    torch.manual_seed(0)
-    network = MotifNetwork(2, 40, both_strands=True).eval()
+    network = MotifNetwork(2, OPTIONS, seed=0).eval()
     codes = encode_bases(random_dna(30, 1))
     bare = torch.from_numpy(codes.astype(np.int64))[None]
     padded = torch.nn.functional.pad(bare, (0, 9), value=5)

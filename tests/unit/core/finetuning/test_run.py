@@ -31,6 +31,7 @@ from genomeformer_cli.core.finetuning.run import (
     FinetuningRun,
     load_best_model,
     prepare_run,
+    select_motifs,
     train_seed,
 )
 from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, SeedResult
@@ -56,6 +57,7 @@ DIALS: dict[str, dict[str, Any]] = {
         "training": {"ema": 0.9},
     },
     "linear": {"tuning": {"linear": "both", "kmer": 3}},
+    "motifs": {"tuning": {"motif_filters": 8, "strands": "average", "pool": "mean-max"}},
     "head": {"tuning": {"method": "head", "pool": "max", "class_weights": "balanced"}},
 }
 RESULT = "result.json"
@@ -111,6 +113,7 @@ def tuning_of(
         strands=config.tuning.strands,
         window=config.tuning.window,
         linear=select_features(rows, config.tuning),
+        motifs=select_motifs(rows, config.tuning),
     )
     return FinetuningRun(rows=rows, task=task, config=config, base=base, device=torch.device("cpu"))
 
