@@ -159,9 +159,9 @@ class MotifScanner(nn.Module):
     @torch.no_grad()
     def standardise(self, rows: BaseRows) -> None:
         """Set the statistics of both layers to those of some rows."""
-        both = [rows, rows.reverse_complement()] if self.options.both_strands else [rows]
-        is_base_BL = torch.cat([self._is_base(strand) for strand in both])
-        scanned_BFL = torch.cat([self._filter(strand.bases_BRL) for strand in both])
+        strands = [rows, rows.reverse_complement()] if self.options.both_strands else [rows]
+        is_base_BL = torch.cat([self._is_base(strand) for strand in strands])
+        scanned_BFL = torch.cat([self._filter(strand.bases_BRL) for strand in strands])
         self.scan_norm.fit(scanned_BFL, is_base_BL)
         activated_BFL = self.scan_norm(scanned_BFL) * is_base_BL[:, None]
         self.mix_norm.fit(self.mix(activated_BFL), is_base_BL)

@@ -16,7 +16,7 @@ from genomeformer_cli.core.explanation.attribution import (
     attribute_all,
 )
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask
-from genomeformer_cli.core.finetuning.head import attach_head
+from genomeformer_cli.core.finetuning.head import attach_head, get_head
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.finetuning.motif_scanner import MotifOptions
 from genomeformer_cli.core.sequence import encode_bases
@@ -71,6 +71,9 @@ def numbers(answer: Answer, mixture_BPR: np.ndarray) -> np.ndarray:
 def test_gradients_and_their_integral(answer: Answer) -> None:
     real = np.eye(4)[CODES[KNOWN]]
     value = float(answer.values([CODES])[0])
+    # The maxima of a motif scanner have kinks, also on the path of the integral.
+    has_motifs = isinstance(answer, TaskAnswer) and get_head(answer.model).motifs is not None
+    slack = 10 if has_motifs else 1
     step = 1e-3
     steps = step * np.eye(real.size).reshape(-1, *real.shape)
     mixtures = np.concatenate(([real, np.full_like(real, 0.25)], real + steps, real - steps))
@@ -80,11 +83,11 @@ def test_gradients_and_their_integral(answer: Answer) -> None:
     up, down = np.reshape(moved, (2, *real.shape))
     slopes = (up - down) / (2 * step)
     expected = slopes - slopes.mean(axis=1, keepdims=True)
-    np.testing.assert_allclose(gradient.effect_LR[KNOWN], expected, atol=2e-3, rtol=5e-3)
+    np.testing.assert_allclose(gradient.effect_LR[KNOWN], expected, atol=2e-3 * slack)
     assert np.isnan(gradient.base_L[8])
     assert np.abs(expected).max() > 1e-2
     path = attribute(answer, CODES, Method.IG)
-    assert np.nansum(path.base_L) == pytest.approx(value - at_equal, abs=1e-4)
+    assert np.nansum(path.base_L) == pytest.approx(value - at_equal, abs=1e-4 * slack**2)
 
 
 @pytest.mark.parametrize("method", Method)
