@@ -9,7 +9,7 @@ PINNED := -c constraints.txt --build-constraint constraints.txt
 TYPED := genomeformer_cli tests docs/generate_reference.py docs/generate_attention_pictures.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format dist check test test-all soak oracles golden docs bench demo fuzz audit lowest clean
+.PHONY: help setup format dist check test test-all soak oracles golden docs bench card demo fuzz audit lowest clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
@@ -80,6 +80,9 @@ docs: setup ## Regenerate the reference pages, build the site in site/
 bench: setup ## Run every script of benchmarks/
 	$(PIP) install --quiet $(PINNED) --group bench
 	@set -e; for script in $$(grep -l '^if __name__' benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
+
+card: setup ## Measure the default model and write its card: DATA=FOLDER with genomes/ and tasks/
+	$(BIN)/python benchmarks/card.py --data $(or $(DATA),$(error DATA=FOLDER is needed; benchmarks/card.py says what it holds)) $(OPTIONS)
 
 demo: $(VENV)/.package ## Sample genomes -> tokenize -> pretrain -> embed -> release
 	PATH="$(CURDIR)/$(BIN):$$PATH" ./scripts/demo.sh

@@ -39,6 +39,14 @@ def render_template(name: str, /, **values: object) -> str:
     return _environment().get_template(f"{name}.j2").render(values)
 
 
+def render_file(path: Path, /, **values: object) -> str:
+    """Fill in a template file outside the package, with the filters of the package."""
+    from jinja2 import FileSystemLoader
+
+    loader = FileSystemLoader(path.parent)
+    return _environment().overlay(loader=loader).get_template(path.name).render(values)
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape

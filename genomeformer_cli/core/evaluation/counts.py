@@ -179,16 +179,25 @@ def widest_order(num_bases: int, sides: Sides = Sides.BOTH) -> int:
 
 
 def best_tables(
-    tables: Iterable[CountedScores], subsets: Mapping[Subset, npt.NDArray[np.bool_]]
+    tables: Iterable[CountedScores],
+    subsets: Mapping[Subset, npt.NDArray[np.bool_]],
+    validation: Mapping[Subset, npt.NDArray[np.bool_]] | None = None,
 ) -> dict[Subset, CountedScores]:
-    """Return the table with the fewest bits on each subset, with its scores on that subset."""
+    """Return the table with the fewest bits on each subset, with its scores on that subset.
+
+    Args:
+        tables: Scores of all tables on all queries.
+        subsets: Queries of each subset.
+        validation: Queries that select the table of each subset; None: those of the subset itself,
+            which favours the counts.
+    """
     best: dict[Subset, tuple[float, CountedScores]] = {}
     for table in tables:
         for name, selected_N in subsets.items():
-            scores = table.scores.select(selected_N)
-            bits = float(scores.bits_N.mean())
+            selecting_N = selected_N if validation is None else validation[name]
+            bits = float(table.scores.bits_N[selecting_N].mean())
             if name not in best or bits < best[name][0]:
-                best[name] = (bits, replace(table, scores=scores))
+                best[name] = (bits, replace(table, scores=table.scores.select(selected_N)))
     return {name: table for name, (_, table) in best.items()}
 
 

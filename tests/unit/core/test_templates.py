@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 from hypothesis import given
@@ -10,7 +12,12 @@ from jinja2 import UndefinedError
 
 from genomeformer_cli.core.release.citation import write_citation
 from genomeformer_cli.core.tables import Table, markdown_table
-from genomeformer_cli.core.templates import code_span, render_template, yaml_string
+from genomeformer_cli.core.templates import (
+    code_span,
+    render_file,
+    render_template,
+    yaml_string,
+)
 
 
 @given(text=st.text(alphabet=st.characters(exclude_categories=())))
@@ -23,6 +30,13 @@ def test_citations_are_read_back(name: str, author: str) -> None:
     citation = yaml.safe_load(write_citation(name, "mit", [author]))
     assert citation["title"] == name
     assert citation["authors"] == [{"name": author}]
+
+
+def test_a_file_outside_the_package_has_the_filters(tmp_path: Path) -> None:
+    (tmp_path / "x.md.j2").write_text("{{ number | thousands }} {{ text }}\n", encoding="utf-8")
+    assert render_file(tmp_path / "x.md.j2", number=1234, text="a<b") == "1,234 a<b\n"
+    with pytest.raises(UndefinedError):
+        render_file(tmp_path / "x.md.j2", number=1)
 
 
 def test_a_missing_variable_is_an_error() -> None:

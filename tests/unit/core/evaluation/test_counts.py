@@ -112,6 +112,13 @@ def test_parts_of_a_corpus_are_counted_by_themselves(tmp_path: Path) -> None:
     assert best.group == "a"
     lowest = min(float(answer.scores.bits_N.mean()) for answer in by_part)
     assert float(best.scores.bits_N.mean()) == lowest
+    # Selected on the first half, scored on the second.
+    is_first_N = np.arange(centres.size) < centres.size // 2
+    first_half, second_half = {("all", "all"): is_first_N}, {("all", "all"): ~is_first_N}
+    (selected,) = best_tables(by_part, second_half, first_half).values()
+    expected_table = min(by_part, key=lambda x: float(x.scores.bits_N[is_first_N].mean()))
+    assert (selected.group, selected.order) == (expected_table.group, expected_table.order)
+    assert selected.scores.bits_N.tolist() == expected_table.scores.bits_N[~is_first_N].tolist()
 
 
 @pytest.mark.parametrize(("sides", "order"), [(Sides.BOTH, 2), (Sides.LEFT, 4)])

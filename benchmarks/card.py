@@ -1,0 +1,303 @@
+"""Measure a model and write its card: bits per base, probes, phage against host, each with floors.
+
+    make card DATA=FOLDER
+    python benchmarks/card.py --data FOLDER [--model FOLDER] [--only likelihood] [--seconds 300]
+
+The folder holds `genomes/` (`genomes.tsv`, `train_*.fa.gz`, `validation_*.fa.gz`) and `tasks/`
+(labelled sequences in any layout of `evaluate --suite`). Every part that was measured is saved in
+the work folder, under a digest of the weights, the settings and the files that it depends on; the
+same command continues. A part whose data are absent, or that has not been measured, is left out of
+the card, which says so. The results are written to `eval_results.json` beside the card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from card_likelihood import Arrays, LikelihoodConfig, measure_likelihood
+from card_probes import KMERS, TWIN, ProbesConfig, measure_task, width_of
+from phage_genomes import PhageHostConfig
+from phage_host import measure as measure_phages
+
+from genomeformer_cli._version import __version__
+from genomeformer_cli.core.documents import read_json
+from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.evaluation.held_out_scores import random_twins
+from genomeformer_cli.core.evaluation.kmers import ONE_HOT
+from genomeformer_cli.core.evaluation.tasks import read_suite
+from genomeformer_cli.core.genomes.lockfile import LOCK_NAME, read_lock
+from genomeformer_cli.core.model_io.bundle_layout import CARD_FILE, PICTURES, RESULTS_FILE
+from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, weights_digest
+from genomeformer_cli.core.model_io.resolve import model_folder
+from genomeformer_cli.core.release.organisms import parse_organism
+from genomeformer_cli.core.reporting import SilentReporter
+from genomeformer_cli.core.store.atomic import atomic_file, write_json, write_text
+from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.store.seal import file_sha256, seal
+from genomeformer_cli.core.templates import render_file
+
+TEMPLATE = Path(__file__).with_name("card.md.j2")
+LIKELIHOOD, PROBES, PHAGES = "likelihood", "probes", "phage_host"
+SECTIONS = (LIKELIHOOD, PROBES, PHAGES)
+UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class OutOfTimeError(Exception):
+    """The CPU seconds of this call are spent; what was measured is saved."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardConfig:
+    """Settings of the measurements."""
+
+    windows: int = LikelihoodConfig.num_windows
+    max_train: int = ProbesConfig.max_train
+    max_test: int = ProbesConfig.max_test
+    regions: int = PhageHostConfig.regions
+    seed: int = 0
+
+
+class Workspace:
+    """Results saved one by one.
+
+    Args:
+        folder: Folder of the results.
+        identity: Digests that every result depends on.
+        seconds: CPU seconds after which nothing new is begun; None: no limit.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, str], seconds: float | None) -> None:
+        self.folder = folder
+        self._identity = dict(identity)
+        self._seconds = seconds
+
+    def arrays(
+        self, name: str, inputs: Mapping[str, object], compute: Callable[[], Arrays]
+    ) -> Arrays:
+        """Return saved arrays, or compute and save them.
+
+        Raises:
+            OutOfTimeError: The CPU seconds are spent.
+        """
+        text = json.dumps([name, self._identity, inputs], sort_keys=True, default=list)
+        path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
+        if path.is_file():
+            with np.load(path) as saved:
+                return dict(saved)
+        if self._seconds is not None and time.process_time() > self._seconds:
+            raise OutOfTimeError(name)
+        print(f"measuring {name}", file=sys.stderr, flush=True)
+        arrays = compute()
+        with atomic_file(path) as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        return arrays
+
+    def values(self, name: str, inputs: Mapping[str, object], compute: Callable[[], Any]) -> Any:
+        """Return saved plain values, or compute and save them."""
+        saved = self.arrays(
+            name, inputs, lambda: {"json": np.array(json.dumps(compute(), sort_keys=True))}
+        )
+        return json.loads(str(saved["json"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Model, data and settings of the measurements."""
+
+    models: Mapping[str, LoadedModel]  # The model and its random twin.
+    data: Path
+    config: CardConfig
+    workspace: Workspace
+
+
+def likelihood(measured: Measured) -> list[dict[str, Any]]:
+    """Return bits per base of every held-out genome."""
+    genomes, loaded = measured.data / "genomes", measured.models["model"]
+    lock = loaded.folder / LOCK_NAME
+    names = [row.accession for row in read_lock(lock)] if lock.is_file() else []
+    config = LikelihoodConfig(
+        num_windows=measured.config.windows,
+        corpus_files=tuple(sorted(name for name in names if name.startswith("train_"))),
+        identity=checksums(genomes),
+    )
+    models = {source: loaded.model for source, loaded in measured.models.items()}
+    return measure_likelihood(models, genomes, config, measured.workspace.arrays)
+
+
+def probes(measured: Measured) -> list[dict[str, Any]]:
+    """Return the probes of every labelled task with an official split."""
+    config = ProbesConfig(
+        max_train=measured.config.max_train,
+        max_test=measured.config.max_test,
+        seed=measured.config.seed,
+    )
+    rows = []
+    for task in read_suite(measured.data / "tasks"):
+        if not task.has_split:
+            continue
+        digest = hashlib.sha256(repr(task.examples).encode()).hexdigest()
+        inputs = {**asdict(config), "rows": digest, "layers": measured.models["model"].layers}
+        compute = partial(measure_task, measured.models, task, config)
+        rows.append(measured.workspace.values(f"probe {task.name}", inputs, compute))
+    return rows
+
+
+def phages(measured: Measured) -> dict[str, Any]:
+    """Return the results of phage against host."""
+    genomes = measured.data / "genomes"
+    config = PhageHostConfig(regions=measured.config.regions, seed=measured.config.seed)
+    compute = partial(
+        measure_phages,
+        measured.models["model"],
+        genomes,
+        config,
+        measured.workspace.folder,
+    )
+    layers = measured.models["model"].layers
+    inputs = {**asdict(config), **checksums(genomes), "layers": layers}
+    result: dict[str, Any] = measured.workspace.values("phage against host", inputs, compute)
+    return result
+
+
+MEASURES: dict[str, Callable[[Measured], Any]] = {
+    LIKELIHOOD: likelihood,
+    PROBES: probes,
+    PHAGES: phages,
+}
+FOLDERS = {LIKELIHOOD: "genomes", PROBES: "tasks", PHAGES: "genomes"}
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Return the checksums of the files of a folder by name."""
+    return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def measure_sections(measured: Measured, wanted: tuple[str, ...]) -> dict[str, Any]:
+    """Return the results of each section, and the reason of those that are left out."""
+    results: dict[str, Any] = {}
+    missing: dict[str, str] = {}
+    for section in SECTIONS:
+        if not (measured.data / FOLDERS[section]).is_dir():
+            missing[section] = f"the data have no folder `{FOLDERS[section]}`"
+        elif section not in wanted:
+            missing[section] = "it was not asked for"
+        else:
+            try:
+                results[section] = MEASURES[section](measured)
+            except InputError as failure:
+                missing[section] = str(failure)
+    return {**results, "missing": missing}
+
+
+def write_results(folder: Path, card: Mapping[str, Any], loaded: LoadedModel) -> None:
+    """Write the card and its results into a bundle, and seal it."""
+    results = read_json(folder / RESULTS_FILE)
+    kept = {key: value for key, value in results.items() if key not in ("evaluations", "card")}
+    write_json(folder / RESULTS_FILE, {**kept, "card": card})
+    # Pictures of `evaluate` show other rows than the card.
+    for picture in (folder / PICTURES).glob("evaluation-*.png"):
+        picture.unlink()
+    write_text(folder / CARD_FILE, render(folder, kept, card, loaded))
+    seal(folder)
+
+
+def render(
+    folder: Path, results: Mapping[str, Any], card: Mapping[str, Any], loaded: LoadedModel
+) -> str:
+    """Return the text of the card."""
+    lock = folder / LOCK_NAME
+    organisms: dict[str, dict[str, int]] = {}
+    for row in read_lock(lock) if lock.is_file() else ():
+        of_file = organisms.setdefault(row.accession, {})
+        for description in row.descriptions or [row.organism] * len(row.records):
+            name = parse_organism(description)
+            of_file[name] = of_file.get(name, 0) + 1
+    probed = card.get(PROBES, [])
+    baselines = (TWIN, KMERS, ONE_HOT)
+    return render_file(
+        TEMPLATE,
+        card=card,
+        ahead={name: tasks_beyond(probed, name, is_ahead=True) for name in baselines},
+        worse={name: tasks_beyond(probed, name, is_ahead=False) for name in baselines},
+        model=loaded.model.config,
+        num_parameters=loaded.model.num_parameters,
+        layers=loaded.layers,
+        name=results.get("name", folder.name),
+        results=results,
+        organisms=organisms,
+        picture=f"{PICTURES}/loss.png" if (folder / PICTURES / "loss.png").is_file() else "",
+        version=__version__,
+    )
+
+
+def tasks_beyond(
+    probed: Sequence[Mapping[str, Any]], baseline: str, *, is_ahead: bool
+) -> list[str]:
+    """Return the tasks on which the model is ahead of a baseline, or behind it, beyond chance."""
+    gains = {row["task"]: row["gain"].get(baseline, (0.0, 0.0, 0.0)) for row in probed}
+    return [task for task, (_, low, high) in gains.items() if (low > 0 if is_ahead else high < 0)]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, write the card, or stop in between; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", help="folder of a bundle; default: the model of the package")
+    parser.add_argument("--work", type=Path, default=Path("build/card"))
+    parser.add_argument("--only", choices=SECTIONS, action="append", default=[])
+    parser.add_argument("--seconds", type=float, help="CPU seconds, after which nothing is begun")
+    parser.add_argument("--no-write", action="store_true", help="measure, leave the card as it is")
+    for field, default in asdict(CardConfig()).items():
+        parser.add_argument(f"--{field.replace('_', '-')}", type=int, default=default)
+    options = parser.parse_args(arguments)
+    if not options.data.is_dir():
+        parser.error(f"`{options.data}` is not a folder")
+    torch.set_num_threads(1)
+    folder = model_folder(options.model, store=Store(), reporter=SilentReporter())
+    loaded = read_model(folder)
+    (random,) = random_twins(loaded, options.seed, 1).values()
+    twin = replace(loaded, model=random)
+    config = CardConfig(**{field: getattr(options, field) for field in asdict(CardConfig())})
+    digest = weights_digest(loaded.model)
+    identity = {"weights": digest, "seed": str(options.seed), "version": __version__}
+    measured = Measured(
+        models={"model": loaded, "random": twin},
+        data=options.data,
+        config=config,
+        workspace=Workspace(options.work, identity, options.seconds),
+    )
+    try:
+        sections = measure_sections(measured, tuple(options.only) or SECTIONS)
+    except OutOfTimeError as stopped:
+        print(f"stopped before {stopped}; the same command continues", file=sys.stderr)
+        return UNFINISHED
+    card = {
+        **sections,
+        "settings": asdict(config),
+        "weights_digest": digest,
+        "width": width_of(loaded),
+        "num_bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
+    }
+    if not options.no_write:
+        write_results(folder, card, loaded)
+        print(f"wrote `{folder / CARD_FILE}`", file=sys.stderr)
+    for section, reason in card["missing"].items():
+        print(f"{section} is left out: {reason}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
