@@ -242,8 +242,8 @@ def main() -> None:
             "fetch",
             "--taxon",
             "562",
-            "--jobs",
-            JOBS,
+            "--set",
+            f"connection.jobs={JOBS}",
         ),
         pattern="genomes/GC*/*.fna.gz",
     )

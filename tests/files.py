@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import gzip
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,34 @@ def flip_a_byte(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0x55
     path.write_bytes(content)
+
+
+# Capabilities by which root ignores the rights of files, as bits: CAP_DAC_OVERRIDE, _READ_SEARCH.
+_IGNORES_RIGHTS = (1 << 1) | (1 << 2)
+_CAPABILITY_VERSION = 0x20080522
+
+
+@contextmanager
+def ordinary_rights(*, read_only: Path) -> Iterator[None]:
+    """Make a folder read-only, for root too, in this thread and those that it starts."""
+    below = [read_only, *read_only.rglob("*")]
+    modes = {path: path.stat().st_mode for path in below}
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    data = (ctypes.c_uint32 * 6)()
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.capget(header, data) == 0
+    effective = data[0]
+    for path, mode in modes.items():
+        path.chmod(mode & ~0o222)
+    data[0] = effective & ~_IGNORES_RIGHTS
+    assert libc.capset(header, data) == 0
+    try:
+        yield
+    finally:
+        data[0] = effective
+        assert libc.capset(header, data) == 0
+        for path, mode in modes.items():
+            path.chmod(mode)
 
 
 def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,14 @@ def test_version_is_the_packages() -> None:
     assert citation["version"] == genomeformer_cli.__version__
 
 
+def test_classifiers_name_every_python_from_the_least_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = re.findall(r":: Python :: 3\.(\d+)", "\n".join(project["classifiers"]))
+    minors = [int(minor) for minor in named]
+    assert project["requires-python"] == f">=3.{minors[0]}"
+    assert minors == list(range(minors[0], minors[-1] + 1))
+
+
 def test_the_version_is_written_in_one_module() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert "version" not in project

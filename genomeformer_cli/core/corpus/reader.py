@@ -21,6 +21,7 @@ from genomeformer_cli.core.documents import DocumentError, read_json, read_json_
 from genomeformer_cli.core.errors import CorruptError
 from genomeformer_cli.core.sequence import Flags
 from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.store.run_record import note_input
 from genomeformer_cli.core.tokenizers.files import load_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Ids, require_ordered
 
@@ -70,6 +71,7 @@ def open_corpus(store: Store, name: str, *, check: bool = True) -> Corpus:
         CorruptError: A file is missing, changed, or invalid.
     """
     entry = store.entry(Kind.CORPORA, name)
+    note_input(entry.path, str(entry.path))
     if check:
         store.verify_once(entry)
     return Corpus(entry.path)

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
-
 from genomeformer_cli.core.errors import InputError, NetworkError, UsageError
 from genomeformer_cli.core.formats.accessions import read_accession
 from genomeformer_cli.core.formats.gtdb import read_gtdb
 from genomeformer_cli.core.genomes.download import Meter, download, part_path
 from genomeformer_cli.core.genomes.transport import Transport
+from genomeformer_cli.core.store.locks import hold_lock
 
 GTDB = "gtdb"
 FILES = ("bac120_metadata.tsv.gz", "ar53_metadata.tsv.gz")
@@ -119,7 +118,7 @@ def fetch_metadata(
     paths = []
     for name in FILES:
         path = folder / f"gtdb_{name}"
-        with filelock.FileLock(f"{path}.lock"):
+        with hold_lock(Path(f"{path}.lock")):
             is_recent = path.exists() and time.time() - path.stat().st_mtime < MAX_AGE
             if transport is not None and (refresh or not is_recent):
                 part = part_path(folder, path.name)

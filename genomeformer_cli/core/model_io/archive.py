@@ -74,13 +74,13 @@ def unpack_archive(archive: Path, store: Store) -> Path:
         StoreError: The system refused a write.
     """
     digest = file_sha256(archive)
-    with store.lock(Kind.UNPACKED, digest):
-        if not store.has(Kind.UNPACKED, digest):
-            with store.create(Kind.UNPACKED, digest) as folder:
-                _unpack(archive, folder)
-                check_seal(folder)
-                check_layout(folder)
-    return store.path(Kind.UNPACKED, digest)
+
+    def fill(folder: Path) -> None:
+        _unpack(archive, folder)
+        check_seal(folder)
+        check_layout(folder)
+
+    return store.ensure(Kind.UNPACKED, digest, fill)
 
 
 def _unpack(archive: Path, folder: Path) -> None:

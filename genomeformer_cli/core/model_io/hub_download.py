@@ -215,14 +215,14 @@ def _link_bundle_files(folder: Path, store: Store) -> Path:
     if own.issuperset(present):
         return folder
     name = file_sha256(folder / SEAL)
-    with store.lock(Kind.UNPACKED, name):
-        if not store.has(Kind.UNPACKED, name):
-            with store.create(Kind.UNPACKED, name) as copy:
-                for path in own.intersection(present):
-                    (copy / path).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(folder / path, copy / path)
-                check_seal(copy)
-    return store.path(Kind.UNPACKED, name)
+
+    def fill(copy: Path) -> None:
+        for path in own.intersection(present):
+            (copy / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / path, copy / path)
+        check_seal(copy)
+
+    return store.ensure(Kind.UNPACKED, name, fill)
 
 
 def _earlier_download(hub: Any, address: Address) -> Path | None:

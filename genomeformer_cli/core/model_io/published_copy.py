@@ -105,14 +105,14 @@ def copy_published(source: Path, name: str, store: Store, *, may_link: bool = Fa
         CheckpointError: Pickled weights cannot be converted.
         StoreError: The system refused a write.
     """
-    with store.lock(Kind.UNPACKED, name):
-        if not store.has(Kind.UNPACKED, name):
-            with store.create(Kind.UNPACKED, name) as folder:
-                for file in _plain_files(source):
-                    _copy(file, folder / file.name, may_link=may_link)
-                if not has_weights(source):
-                    convert_pickled_weights(source, folder)
-    return store.path(Kind.UNPACKED, name)
+
+    def fill(folder: Path) -> None:
+        for file in _plain_files(source):
+            _copy(file, folder / file.name, may_link=may_link)
+        if not has_weights(source):
+            convert_pickled_weights(source, folder)
+
+    return store.ensure(Kind.UNPACKED, name, fill)
 
 
 def converted_copy(source: Path, store: Store) -> Path:

@@ -16,8 +16,8 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,9 @@ from genomeformer_cli.core.proposals import propose
 from genomeformer_cli.core.settings import cache_root
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.kinds import Kind as Kind  # part of this module
+from genomeformer_cli.core.store.locks import hold_lock
 from genomeformer_cli.core.store.results import check_results
+from genomeformer_cli.core.store.run_record import note_output
 from genomeformer_cli.core.store.seal import SEAL, check_seal, check_seal_once, has_same_seal, seal
 
 # Written when a run is created: identifies its configuration.
@@ -153,20 +155,33 @@ class Store:
             StoreError: Another process holds the lock past the timeout.
         """
         folder = self.root / "locks"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as failure:
-            raise StoreError(
-                f"cannot use the cache at `{self.root}`: {failure.strerror}",
-                hint="set `GENOMEFORMER_HOME`",
-            ) from failure
-        try:
-            with filelock.FileLock(folder / f"{kind}-{check_name(name)}", timeout=timeout):
-                yield
-        except filelock.Timeout as failure:
-            raise StoreError(
-                f"`{kind}/{name}` is in use by another process", hint="wait until it finishes"
-            ) from failure
+        with ExitStack() as stack:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                path = folder / f"{kind}-{check_name(name)}"
+                stack.enter_context(hold_lock(path, timeout=timeout))
+            except filelock.Timeout as failure:
+                raise StoreError(
+                    f"`{kind}/{name}` is in use by another process", hint="wait until it finishes"
+                ) from failure
+            except OSError as failure:
+                raise StoreError(
+                    f"cannot write to the cache at `{self.root}`: {failure.strerror}",
+                    hint="set `GENOMEFORMER_HOME` to a folder where you may write",
+                ) from failure
+            yield
+
+    def ensure(self, kind: Kind, name: str, fill: Callable[[Path], None]) -> Path:
+        """Return the folder of a sealed entry; `fill` writes its files if the entry is missing.
+
+        An entry that exists is neither locked nor changed, so that the cache may be read-only.
+        """
+        if not self.has(kind, name):
+            with self.lock(kind, name):
+                if not self.has(kind, name):
+                    with self.create(kind, name) as folder:
+                        fill(folder)
+        return self.path(kind, name)
 
     @contextmanager
     def create(
@@ -210,10 +225,12 @@ class Store:
                 check_seal(final)
                 if not has_same_seal(Path(temporary), final):
                     raise exists_error
-            return
-        with atomic_folder(final, replace=replace) as folder:
-            yield folder
-            seal(folder, checksums)
+        else:
+            with atomic_folder(final, replace=replace) as folder:
+                yield folder
+                seal(folder, checksums)
+        if kind != Kind.UNPACKED:
+            note_output(final)
 
     def verify(self, entry: Entry) -> int:
         """Verify all recorded checksums of an entry; return the number of files.

@@ -17,9 +17,9 @@ from pathlib import Path
 from genomeformer_cli.core.errors import StoreError, UsageError
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import check_place, clear_leftovers, explain_write_failure
+from genomeformer_cli.core.store.locks import NO_LOCKS
 from genomeformer_cli.core.store.run_record import note_output
 
-_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _OWNER_BYTES = 256
 
 
@@ -95,7 +95,7 @@ def _acquire(lock: Path, output: Path, reporter: Reporter) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as failure:
             owner = os.read(descriptor, _OWNER_BYTES).decode("utf-8", "replace").split()
-            if failure.errno in _NO_LOCKS:
+            if failure.errno in NO_LOCKS:
                 reporter.warn(
                     f"the file system of `{output}` has no locks: start no other command that "
                     "writes it"

@@ -19,7 +19,7 @@ from typing import Any
 
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.store.atomic import check_place, write_json, write_text
-from genomeformer_cli.core.store.seal import file_sha256
+from genomeformer_cli.core.store.seal import SEAL, file_sha256, read_seal
 
 CRATE_NAME = "ro-crate-metadata.json"
 _CRATE, _PROCESS = "https://w3id.org/ro/crate/1.1", "https://w3id.org/ro/wfrun/process/0.5"
@@ -130,7 +130,8 @@ def _entities(files: Mapping[Path, str], folder: Path) -> Iterator[Entity]:
     for path, name in files.items():
         if path.is_dir():
             parts = [part for part in sorted(path.rglob("*")) if part.is_file()]
-            described = [_file(part, part.name, folder) for part in parts]
+            digests = _sealed_digests(path)
+            described = [_file(part, part.name, folder, digests.get(part)) for part in parts]
             yield _folder(path, name, folder, described)
             yield from described
         elif path.is_file():
@@ -150,13 +151,22 @@ def _folder(path: Path, name: str, folder: Path, parts: Sequence[Entity]) -> Ent
     return {"@id": identity, "@type": "Dataset", "name": name, "hasPart": _references(parts)}
 
 
-def _file(path: Path, name: str, folder: Path) -> Entity:
+def _sealed_digests(folder: Path) -> dict[Path, str]:
+    """Return the recorded checksums of all sealed folders below a folder, by file."""
+    return {
+        sealed.parent / name: digest
+        for sealed in folder.rglob(SEAL)
+        for name, digest in read_seal(sealed.parent).items()
+    }
+
+
+def _file(path: Path, name: str, folder: Path, digest: str | None = None) -> Entity:
     return {
         "@id": _identity(path, folder),
         "@type": "File",
         "name": name,
         "contentSize": str(path.stat().st_size),
-        "sha256": file_sha256(path),
+        "sha256": digest or file_sha256(path),
     }
 
 
@@ -228,6 +238,6 @@ def note_model(folder: Path) -> None:
 
 
 def note_output(path: Path) -> None:
-    """Note a file or folder that is written."""
-    if _active is not None:
+    """Note a file or folder that is written; a noted folder covers what is inside it."""
+    if _active is not None and not _active.outputs.keys() & set(path.absolute().parents):
         _active.outputs.setdefault(path.absolute(), path.name)

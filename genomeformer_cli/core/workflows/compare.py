@@ -23,6 +23,7 @@ from genomeformer_cli.core.processes import run_in_fresh_process
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
+from genomeformer_cli.core.store.run_record import note_output
 from genomeformer_cli.core.training.budget import Budget, Plan
 from genomeformer_cli.core.training.presets import EXECUTION_SECTIONS, PretrainConfig
 from genomeformer_cli.core.workflows.compare_budget import plan_training
@@ -105,6 +106,7 @@ def compare_models(
     variants = request.variants or _collection(config, reporter)
     first = config.training.seed
     planned = trainings(request.corpora, variants, range(first, first + request.seeds))
+    note_output(folder)
     with store.lock(Kind.COMPARISONS, request.name, timeout=1):
         environment = _environment(request)
         open_comparison(folder, _settings(request, variants, shared, environment))

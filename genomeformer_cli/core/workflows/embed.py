@@ -36,6 +36,7 @@ from genomeformer_cli.core.store.atomic import (
 )
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.output_lock import lock_outputs
+from genomeformer_cli.core.store.run_record import note_output
 from genomeformer_cli.core.tokenizers.protocol import has_real_token
 from genomeformer_cli.core.workflows.devices import choose_device, gpu_names, set_threads
 from genomeformer_cli.core.workflows.embed_genomes import pool_genomes
@@ -102,6 +103,8 @@ def embed_sequences(
                 request.output, request.ids, reporter=reporter, inputs=request.sources.inputs
             )
         )
+        if request.output is not None:
+            note_output(sidecar(request.output))
         look = look_through(
             request.sources,
             store=store,

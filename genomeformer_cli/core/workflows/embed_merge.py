@@ -24,6 +24,7 @@ from genomeformer_cli.core.formats.region import RegionColumns, join_columns
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import atomic_file, check_place, write_json
 from genomeformer_cli.core.store.output_lock import lock_outputs
+from genomeformer_cli.core.store.run_record import note_output
 from genomeformer_cli.core.store.seal import file_sha256
 from genomeformer_cli.core.workflows.embed_record import identify_file, sidecar, with_checksum
 
@@ -112,6 +113,7 @@ def merge_shards(paths: Sequence[Path], output: Path, *, reporter: Reporter) -> 
             "output": identify_file(output),
         }
         write_json(sidecar(output), with_checksum(facts))
+        note_output(sidecar(output))
     return result
 
 

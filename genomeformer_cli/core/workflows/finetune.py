@@ -68,6 +68,7 @@ from genomeformer_cli.core.store.layout import (
     check_name,
 )
 from genomeformer_cli.core.store.output_lock import lock_outputs
+from genomeformer_cli.core.store.run_record import note_output
 from genomeformer_cli.core.tokenizers.protocol import has_real_token
 from genomeformer_cli.core.training.precision import ComputeConfig, choose_compute
 from genomeformer_cli.core.workflows.devices import choose_device, environment, set_threads
@@ -160,6 +161,7 @@ def finetune_model(
     run = store.path(Kind.RUNS, name)
     with lock_outputs(request.output, reporter=reporter), store.lock(Kind.RUNS, name, timeout=1):
         _check_place(request, store, name, rows.name, base.weights_sha256)
+        note_output(run)
         config = dataclasses.replace(
             tuning.config, compute=_compute(tuning, run, store.root / TRIALS_FILE, reporter)
         )

@@ -42,6 +42,7 @@ from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Event, Reporter, SilentReporter
 from genomeformer_cli.core.settings import ProcessRank, process_rank
 from genomeformer_cli.core.store.layout import TRIALS_FILE, Kind, Store, check_name
+from genomeformer_cli.core.store.run_record import note_output
 from genomeformer_cli.core.training.batches import Batches, short_segments
 from genomeformer_cli.core.training.distributed import ProcessGroup, join_process_group
 from genomeformer_cli.core.training.length_curriculum import stages
@@ -213,6 +214,7 @@ class _Pretraining:
     def _lock(self) -> AbstractContextManager[None]:
         """Lock the run in the process that writes."""
         if self.team.is_main:
+            note_output(self._folder)
             return self.runs.lock(Kind.RUNS, self._name, timeout=1)
         return nullcontext()
 

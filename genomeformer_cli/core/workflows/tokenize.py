@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -328,10 +329,7 @@ def _keep_vocabulary(tokenizer: Tokenizer, store: Store) -> None:
     else:
         parts = [f"{key}{value}" for key, value in tokenizer.settings.items()]
     name = "-".join([tokenizer.kind, *parts])
-    with store.lock(Kind.VOCABULARIES, name):
-        if not store.has(Kind.VOCABULARIES, name):
-            with store.create(Kind.VOCABULARIES, name) as folder:
-                save_tokenizer(tokenizer, folder)
+    store.ensure(Kind.VOCABULARIES, name, partial(save_tokenizer, tokenizer))
 
 
 @dataclass(frozen=True, kw_only=True)

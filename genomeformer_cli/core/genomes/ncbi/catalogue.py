@@ -15,12 +15,11 @@ from contextlib import closing, contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
 
-import filelock
-
 from genomeformer_cli.core.errors import RefusedError, StoreError
 from genomeformer_cli.core.genomes.ncbi.assembly import Assembly
 from genomeformer_cli.core.genomes.ncbi.metadata import Page
 from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.locks import hold_lock
 
 MAX_AGE = 24 * 3600.0
 _MAX_PASSES = 4
@@ -69,7 +68,7 @@ class Catalogue:
             reporter: Receives progress and warnings.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(f"{self.path}.lock"):
+        with hold_lock(Path(f"{self.path}.lock")):
             age = self.age()
             if age is not None and age < MAX_AGE and not refresh:
                 return

@@ -14,8 +14,6 @@ from contextlib import closing
 from dataclasses import astuple, fields
 from pathlib import Path
 
-import filelock
-
 from genomeformer_cli.core.errors import CorruptError, FastaError, NetworkError, RefusedError
 from genomeformer_cli.core.genomes.download import DownloadItem, download_verified, part_path
 from genomeformer_cli.core.genomes.genome import Lineage
@@ -26,6 +24,7 @@ from genomeformer_cli.core.genomes.ncbi.selection import Criteria
 from genomeformer_cli.core.genomes.ncbi.taxdump import Taxonomy, build_taxonomy
 from genomeformer_cli.core.genomes.transport import Transport
 from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.locks import hold_lock
 
 MAX_AGE = 7 * 24 * 3600.0
 TAXDUMP = "/pub/taxonomy/new_taxdump/new_taxdump.tar.gz"
@@ -68,7 +67,7 @@ class Summaries:
         if name in self._ready:
             return target
         self._folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(f"{target}.lock"):
+        with hold_lock(Path(f"{target}.lock")):
             is_recent = target.exists() and time.time() - target.stat().st_mtime < MAX_AGE
             if self._transport is None or (is_recent and not self._refresh):
                 if not target.exists():

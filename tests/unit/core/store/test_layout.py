@@ -148,7 +148,7 @@ def test_a_lock_covers_one_entry_only(store: Store) -> None:
 def test_a_cache_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with (
-        pytest.raises(StoreError, match="cannot use the cache") as caught,
+        pytest.raises(StoreError, match="cannot write to the cache") as caught,
         Store(tmp_path / "file").lock(Kind.GENOMES, "a"),
     ):
         pytest.fail("there is no cache")
