@@ -239,21 +239,6 @@ def chromosome(model: Path, folder: Path, bases: int) -> None:
     )
 
 
-def cold_start(model: Path, folder: Path) -> None:
-    """From nothing to the first vector."""
-    (folder / "first.fa").write_text(">a\n" + "ACGTTGCA" * 32 + "\n")
-    line = [sys.executable, "-m", "genomeformer_cli", "embed", str(folder / "first.fa")]
-    line += ["--model", str(model), "-o", str(folder / "first.npy")]
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
-        seconds.append(time.perf_counter() - start)
-    print(
-        f"\ncold start to the first vector: {min(seconds):.2f} s at best, {max(seconds):.2f} worst"
-    )
-
-
 def main() -> None:
     """Run all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -271,7 +256,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         model = save_model(folder / "model", arguments.attention, arguments.width, arguments.depth)
-        cold_start(model, folder)
         one_length(model, folder, 1000)
         different_lengths(model, folder, arguments.sequences)
         linear = save_model(folder / "linear", "linear", arguments.width, arguments.depth)

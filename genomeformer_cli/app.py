@@ -10,32 +10,15 @@ from typing import Annotated, NoReturn
 from typer import Context, Exit, Option, Typer
 
 from genomeformer_cli._version import __version__
-from genomeformer_cli.commands import (
-    cache,
-    compare,
-    doctor,
-    embed,
-    evaluate,
-    explain,
-    fetch,
-    finetune,
-    generate,
-    models,
-    predict,
-    pretrain,
-    release,
-    score,
-    tokenize,
-    windows,
-)
+from genomeformer_cli.commands import cache
+from genomeformer_cli.commands._deferred import DeferredGroup
 from genomeformer_cli.commands._options import (
     QuietOption,
     VerboseOption,
     check_renamed,
-    with_verbosity,
 )
 from genomeformer_cli.core.errors import GenomeformerError, UsageError
-from genomeformer_cli.core.settings import is_main_process, launch_folder
+from genomeformer_cli.core.settings import is_main_process, launch_folder, postpone_collection
 from genomeformer_cli.render.streams import open_missing_streams
 from genomeformer_cli.render.verbosity import reset_verbosity, set_verbosity
 
@@ -43,8 +26,17 @@ _INTERRUPTED = 130
 # The system's words for a library that there is no memory for.
 _NOT_LOADED = "failed to map segment"
 
+
+class _Commands(DeferredGroup):
+    names = (
+        *("fetch", "tokenize", "windows", "pretrain", "compare", "embed", "evaluate", "score"),
+        *("explain", "finetune", "predict", "generate", "release", "models", "doctor"),
+    )
+
+
 app = Typer(
     name="genomeformer",
+    cls=_Commands,
     help="From genomes to a released genome language model.",
     epilog="Start here:  genomeformer embed sequences.fa > vectors.npy",
     no_args_is_help=True,
@@ -52,17 +44,6 @@ app = Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_COMMANDS = (
-    *(fetch, tokenize, windows, pretrain, compare, embed, evaluate, score, explain),
-    *(finetune, predict, generate, release, models, doctor),
-)
-
-for module in _COMMANDS:
-    app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
-for command in (*app.registered_commands, *cache.app.registered_commands):
-    assert command.callback is not None
-    command.callback = with_verbosity(command.callback)
 app.add_typer(cache.app, name="cache")
 
 
@@ -159,6 +140,7 @@ def _report(failure: Exception) -> int:
 
 def main() -> None:
     """Run the command line; every failure ends here, as a sentence, a hint and an exit code."""
+    postpone_collection()
     debug = "--debug" in sys.argv[1:]
     try:
         open_missing_streams()

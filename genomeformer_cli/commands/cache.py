@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Exit, Typer
 
 from genomeformer_cli.commands._completion import complete_entries
-from genomeformer_cli.commands._options import JsonOption
+from genomeformer_cli.commands._options import JsonOption, with_verbosity
 from genomeformer_cli.core.store.kinds import Kind
 
 app = Typer(
@@ -22,6 +22,7 @@ Names = Annotated[
 
 
 @app.command(epilog="Example:  du -sh $(genomeformer cache path)")
+@with_verbosity
 def path() -> None:
     """Print where the cache lies; `GENOMEFORMER_HOME` sets it."""
     from genomeformer_cli.core.settings import cache_root
@@ -30,6 +31,7 @@ def path() -> None:
 
 
 @app.command(epilog="Example:  genomeformer cache ls genomes")
+@with_verbosity
 def ls(
     kind: Annotated[Kind | None, Argument(help="Only this kind.", show_default=False)] = None,
     *,
@@ -45,6 +47,7 @@ def ls(
 
 
 @app.command(epilog="Example:  genomeformer cache verify genomes/NC_000908.2")
+@with_verbosity
 def verify(
     names: Annotated[
         list[str] | None,
@@ -71,6 +74,7 @@ def verify(
 
 
 @app.command(epilog="Example:  genomeformer cache rm corpora/demo")
+@with_verbosity
 def rm(names: Names, *, as_json: JsonOption = False) -> None:
     """Remove entries."""
     from genomeformer_cli.core.workflows.cache import remove_from_cache

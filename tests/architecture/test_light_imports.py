@@ -33,6 +33,7 @@ ALL_HEAVY = (*HEAVY, "httpx", "numpy", "pyfastx")
 UNUSED_IN_HELP = (
     *("filelock", "importlib.metadata", "msgspec", "platformdirs", "tomllib", "tomli_w"),
     *("asyncio", "email", "hashlib", "socket", "unittest", "zipfile"),
+    *("pydantic", "markdown_it", "pygments", "rich.markdown", "rich.traceback"),
     *(
         f"genomeformer_cli.core.{name}"
         for name in ("configuration", "documents", "known_models", "plugins", "store.layout")
@@ -41,7 +42,9 @@ UNUSED_IN_HELP = (
 # `embed` with the default model needs none of these. torch itself imports asyncio and unittest.
 UNUSED_IN_EMBED = (
     *("httpx", "huggingface_hub", "matplotlib", "pandas", "scipy", "sklearn", "transformers"),
-    *("h5py", "onnx", "pyarrow", "umap", "torch._dynamo", "torch._inductor"),
+    *("h5py", "onnx", "pyarrow", "umap", "torch._dynamo", "torch._inductor", "sympy"),
+    *(f"genomeformer_cli.commands.{name}" for name in ("evaluate", "fetch", "pretrain", "release")),
+    *("markdown_it", "pygments", "genomeformer_cli.core.workflows.pretrain"),
     *(
         f"genomeformer_cli.core.{name}"
         for name in (

@@ -28,6 +28,7 @@ from genomeformer_cli.core.inference.precision import convert_linear_layers
 from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, write_model
 from genomeformer_cli.core.model_io.quantize import dequantize_tensors, quantize_tensors
+from genomeformer_cli.core.model_io.skeleton import build_unloaded
 from genomeformer_cli.core.models.framed import FramedModel
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import ARCHITECTURES, build_model, model_type
@@ -67,6 +68,18 @@ def loss_of(model: Model, tokens_BL: Tensor, mask_BL: Tensor) -> Tensor:
 
 def test_every_architecture_has_a_case() -> None:
     assert {model_type(case.config) for case in CASES.values()} == ARCHITECTURES.keys()
+
+
+@every_case
+@torch.no_grad()
+def test_a_model_to_be_loaded_draws_no_parameters(name: str) -> None:
+    drawn = build_model(CASES[name].config, seed=3).eval()
+    state = torch.get_rng_state()
+    loaded = build_unloaded(CASES[name].config).eval()
+    assert torch.equal(state, torch.get_rng_state())
+    loaded.load_state_dict(drawn.state_dict())
+    tokens_BL, mask_BL = rows_of(CASES[name], drawn)
+    assert torch.equal(drawn(tokens_BL, mask_BL), loaded(tokens_BL, mask_BL))
 
 
 @every_case

@@ -17,7 +17,7 @@ from genomeformer_cli.core.documents import DocumentError, convert, read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model_io.int8_record import Int8Record
 from genomeformer_cli.core.model_io.quantize import METHOD, dequantize_tensors
-from genomeformer_cli.core.model_io.skeleton import check_shapes, stored_shapes
+from genomeformer_cli.core.model_io.skeleton import build_unloaded, check_shapes, stored_shapes
 from genomeformer_cli.core.model_io.tensors import (
     DAMAGED,
     check_finite,
@@ -28,7 +28,6 @@ from genomeformer_cli.core.model_io.tensors import (
 from genomeformer_cli.core.models.protocol import ArchitectureConfig, Model
 from genomeformer_cli.core.models.registry import (
     ARCHITECTURES,
-    build_model,
     find_family,
     model_type,
 )
@@ -247,7 +246,7 @@ def read_model(folder: Path) -> LoadedModel:
     plain = _check_description(folder, document)
     config = _own_config(folder, plain)
     check_shapes(config, stored_shapes(read_entries(folder)), folder)
-    model = build_model(config)
+    model = build_unloaded(config)
     load_weights(model, dequantize_tensors(read_weights(folder)), folder)
     model.eval()
     layers = (plain.get("embedding") or {}).get("layers", "last")
@@ -281,7 +280,7 @@ def _read_published(folder: Path, document: dict[str, Any]) -> LoadedModel:
 
     published = read_published(folder, document)
     check_shapes(published.config, published.shapes(read_entries(folder)), folder)
-    model = build_model(published.config)
+    model = build_unloaded(published.config)
     load_weights(model, published.convert(read_weights(folder)), folder)
     model.eval()
     return LoadedModel(

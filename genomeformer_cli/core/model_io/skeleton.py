@@ -1,4 +1,4 @@
-"""Compare a configuration with the headers of its weights before any memory is allocated.
+"""Models to load: compared with the headers of their weights, then built without random numbers.
 
 A `config.json` of a few bytes can ask for a model of any size. Its skeleton is built on the `meta`
 device, where tensors have shapes and no numbers.
@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model_io.quantize import SCALE_SUFFIX
 from genomeformer_cli.core.model_io.tensors import DAMAGED, TensorEntry
-from genomeformer_cli.core.models.protocol import ArchitectureConfig
+from genomeformer_cli.core.models.protocol import ArchitectureConfig, Model
 from genomeformer_cli.core.models.registry import build_model
 
 # Tables that a model computes for itself, such as the angles of its positions.
@@ -25,6 +26,11 @@ _COMPUTED_BYTES = 64 << 20
 _CALLS_PER_TENSOR, _MORE_CALLS = 64, 4096
 # In-place functions that do more than change numbers.
 _STRUCTURAL = {"requires_grad_", "resize_", "squeeze_", "unsqueeze_", "transpose_", "t_", "set_"}
+# Functions that fill a tensor with random numbers, `torch.nn.init` among them.
+_DRAWS = {
+    *("uniform_", "normal_", "trunc_normal_"),
+    *("kaiming_uniform_", "kaiming_normal_", "xavier_uniform_", "xavier_normal_"),
+}
 
 
 class _ShapesOnly(TorchFunctionMode):
@@ -57,6 +63,30 @@ class _ShapesOnly(TorchFunctionMode):
             # `torch.nn.init` names its tensor; methods have it first.
             return args[0] if args else options["tensor"]
         return func(*args, **options)
+
+
+class _WithoutDraws(TorchFunctionMode):
+    """Leave parameters as they were allocated; tables that are not loaded are drawn as ever."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        options = kwargs or {}
+        if getattr(func, "__name__", "") in _DRAWS:
+            tensor = args[0] if args else options.get("tensor")
+            if isinstance(tensor, nn.Parameter):
+                return tensor
+        return func(*args, **options)
+
+
+def build_unloaded(config: ArchitectureConfig) -> Model:
+    """Build a model whose parameters are all about to be loaded, with arbitrary numbers."""
+    with _WithoutDraws():
+        return build_model(config)
 
 
 def check_shapes(

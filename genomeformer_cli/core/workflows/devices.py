@@ -8,7 +8,7 @@ import torch
 from genomeformer_cli._version import __version__
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.settings import has_thread_setting, usable_cores
+from genomeformer_cli.core.settings import has_thread_setting, resume_collection, usable_cores
 
 
 def choose_device(device: str, reporter: Reporter | None = None) -> torch.device:
@@ -59,12 +59,13 @@ def gpu_names(num_gpus: int) -> list[str]:
 
 
 def set_threads(threads: int | None, *, of: int = 1) -> None:
-    """Set the number of CPU threads.
+    """Set the number of CPU threads, once the model is loaded or about to be.
 
     Args:
         threads: Number of threads; None: torch's default, which `OMP_NUM_THREADS` can set.
         of: Processes on this machine; they share the cores unless threads are set.
     """
+    resume_collection()
     if threads is None and of > 1 and not has_thread_setting():
         threads = max(usable_cores() // of, 1)
     if threads is not None:
