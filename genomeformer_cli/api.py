@@ -20,13 +20,14 @@ from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
 from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions
 from genomeformer_cli.core.embedding.workers import embed_rows
-from genomeformer_cli.core.errors import InputError, UsageError
+from genomeformer_cli.core.errors import ConfigError, InputError, UsageError
 from genomeformer_cli.core.evaluation.base_likelihood import check_scorable, score_record
 from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
 from genomeformer_cli.core.finetuning.checkpoint import read_finetuned
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.formats.region import Region, WordColumn, region_columns
 from genomeformer_cli.core.formats.sequences import Query, TileContext
+from genomeformer_cli.core.inference.precision import PrecisionName, UsedPrecision, set_precision
 from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
 from genomeformer_cli.core.model_io.resolve import model_folder
@@ -51,21 +52,26 @@ _SCORES = ("log_likelihood", "bits_per_base", "perplexity")
 _NOT_CHOICES = {"files", "genome", "features", "rules", "shard"}
 
 
-def load(model: str | Path = DEFAULT_MODEL, *, device: str = "auto") -> EmbeddingModel:
+def load(
+    model: str | Path = DEFAULT_MODEL, *, device: str = "auto", precision: PrecisionName = "fp32"
+) -> EmbeddingModel:
     """Load a model for embedding.
 
     Args:
         model: Bundle, run or checkpoint folder, archive, name in the cache, `hf://ORG/NAME`, or
             `default`, the model in the package.
         device: `auto`, `cpu`, or a torch device.
+        precision: Precision of matrix products: `fp32`, `bf16`, `int8`, or `auto` as in `embed`.
 
     Raises:
         NotInCacheError, CheckpointError, CorruptError: The model cannot be used.
         NetworkError: The Hub cannot be reached.
+        ConfigError: The device does not exist, or does not compute in this precision.
     """
     loaded = read_model(model_folder(str(model), store=Store(), reporter=SilentReporter()))
     loaded.model.to(choose_device(device))
-    return EmbeddingModel(loaded)
+    used = set_precision(loaded, precision, SilentReporter(), vectors=True)
+    return EmbeddingModel(loaded, used)
 
 
 class EmbeddingModel:
@@ -73,10 +79,12 @@ class EmbeddingModel:
 
     Attributes:
         loaded: Torch model, tokenizer and folder.
+        precision: Precision of matrix products.
     """
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, precision: UsedPrecision = "fp32") -> None:
         self.loaded = loaded
+        self.precision = precision
 
     @property
     def name(self) -> str:
@@ -160,6 +168,7 @@ class EmbeddingModel:
         # The model that was loaded for vectors has no head.
         tuned, task = read_finetuned(self.loaded.folder)
         tuned.model.to(self.loaded.model.device)
+        set_precision(tuned, self.precision, SilentReporter())
         answerer = task.predictor(tuned.model, tuned.tokenizer, PredictOptions.tokens_per_batch)
         records = list(predict_queries(answerer, queries_of(sequences), _no_progress))
         return {
@@ -177,7 +186,16 @@ class EmbeddingModel:
         )
 
     def module(self, *, pool: str = "mean", layers: str = AUTO) -> EmbeddingModule:
-        """Return the model as a torch module for fine-tuning, with shared weights."""
+        """Return the model as a torch module for fine-tuning, with shared weights.
+
+        Raises:
+            ConfigError: The model does not compute in float32, or does not support the options.
+        """
+        if self.precision != "fp32":
+            raise ConfigError(
+                f"a model in `{self.precision}` cannot be trained",
+                hint='load it with `precision="fp32"`',
+            )
         return EmbeddingModule(self.loaded, pool=pool, layers=layers)
 
 
@@ -332,6 +350,7 @@ class GenomeEmbedder:
         stride: Distance between windows.
         tokens_per_batch: Largest number of tokens per batch.
         device: `auto`, `cpu`, or a torch device.
+        precision: Precision of matrix products: `fp32`, `bf16`, `int8`, or `auto` as in `embed`.
     """
 
     model: str | Path = DEFAULT_MODEL
@@ -343,11 +362,12 @@ class GenomeEmbedder:
     stride: int | None = None
     tokens_per_batch: int | None = None
     device: str = "auto"
+    precision: PrecisionName = "fp32"
 
     def fit(self, X: Sequence[str], y: object = None) -> GenomeEmbedder:
         """Load the model; no parameters are fitted."""
         del X, y
-        self.model_ = load(self.model, device=self.device)
+        self.model_ = load(self.model, device=self.device, precision=self.precision)
         self.n_features_out_ = Embedder(self.model_.loaded, self._choices()).width
         return self
 
@@ -385,7 +405,8 @@ class GenomeEmbedder:
 
     def _choices(self) -> EmbedOptions:
         settings = self.get_params()
-        return EmbedOptions(**{k: settings[k] for k in settings if k not in ("model", "device")})
+        others = ("model", "device", "precision")
+        return EmbedOptions(**{k: settings[k] for k in settings if k not in others})
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

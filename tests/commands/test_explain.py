@@ -144,5 +144,6 @@ def write_classifier(folder: Path) -> None:
     task = SavedTask(name="x", targets=space, pool="mean", window=64)
     attach_head(loaded.model, task.build_head(loaded.model, seed=3))
     folder.mkdir()
-    write_finetuned(loaded.model.float(), loaded.tokenizer, task, folder)
+    loaded.model.float()
+    write_finetuned(loaded, task, folder)
     seal(folder)

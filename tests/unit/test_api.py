@@ -78,6 +78,17 @@ def test_the_module_shares_the_weights() -> None:
     assert sum(one.numel() for one in module.parameters()) == model.loaded.model.num_parameters
 
 
+def test_the_precision_of_a_model_is_chosen() -> None:
+    exact, rounded = load("default"), load("default", precision="int8")
+    assert (exact.precision, rounded.precision) == ("fp32", "int8")
+    for one, other in zip(exact.embed(TEXTS), rounded.embed(TEXTS), strict=True):
+        assert 0.9995 < one @ other / np.linalg.norm(one) / np.linalg.norm(other) < 1 - 1e-9
+    with pytest.raises(ConfigError, match="cannot be trained"):
+        rounded.module()
+    embedder = GenomeEmbedder("default", precision="int8").fit(TEXTS)
+    np.testing.assert_array_equal(embedder.transform(TEXTS), rounded.embed(TEXTS))
+
+
 def test_the_transformer_works_without_scikit_learn() -> None:
     code = (
         "import sys, genomeformer_cli\n"

@@ -7,7 +7,7 @@ Its entry `base` names the model before fine-tuning.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,26 +87,21 @@ class SavedTask:
 
 
 def write_finetuned(
-    model: Model,
-    tokenizer: Tokenizer,
-    task: SavedTask,
-    folder: Path,
-    *,
-    base: BaseModel | None = None,
+    tuned: LoadedModel, task: SavedTask, folder: Path, *, base: BaseModel | None = None
 ) -> None:
     """Write a model and its head into a folder, which the caller seals.
 
     Args:
-        model: Model with a head.
-        tokenizer: Tokenizer of the model.
+        tuned: Model with a head.
         task: Task of the model.
         folder: Output folder.
         base: Model before fine-tuning; None: unknown.
     """
+    model = tuned.model
     head = get_head(model)
     delattr(model, NAME)
     try:
-        write_model(model, tokenizer, folder)
+        write_model(model, tuned.tokenizer, folder)
     finally:
         attach_head(model, head)
     tensors: dict[str, Tensor] = {
@@ -115,7 +110,8 @@ def write_finetuned(
     write_tensors(tensors, folder / HEAD_FILE)
     plain = read_json(folder / CONFIG_FILE)
     origin = {} if base is None else {BASE: to_plain(base)}
-    write_json(folder / CONFIG_FILE, {**plain, _TASK: to_plain(task), **origin})
+    recorded = {} if tuned.int8 is None else {"inference": {"int8": asdict(tuned.int8)}}
+    write_json(folder / CONFIG_FILE, {**plain, _TASK: to_plain(task), **origin, **recorded})
 
 
 def read_finetuned(folder: Path) -> tuple[LoadedModel, SavedTask]:

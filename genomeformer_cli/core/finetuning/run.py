@@ -316,13 +316,20 @@ def _judged(
 
 
 def load_best_model(finetuning: FinetuningRun, run: Path, result: SeedResult) -> LoadedModel:
-    """Load the selected weights of a seed, with low-rank updates merged."""
+    """Load the selected weights of a seed, with low-rank updates merged.
+
+    A model whose weights are those of its base keeps the record of the base's error in int8.
+    """
     model = _start(finetuning, result.origin, result.seed, standardised=False)
     load_best(model, run / _folder_name(result.origin, result.seed))
     merge_lora(model)
     model.eval()
+    is_frozen = finetuning.config.tuning.method == "head" and result.origin != SCRATCH
     return LoadedModel(
-        model=model, tokenizer=read_tokenizer(finetuning.base), folder=finetuning.base
+        model=model,
+        tokenizer=read_tokenizer(finetuning.base),
+        folder=finetuning.base,
+        int8=read_model(finetuning.base).int8 if is_frozen else None,
     )
 
 

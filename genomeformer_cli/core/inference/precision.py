@@ -1,8 +1,8 @@
 """Precision of the matrix products of a model in inference.
 
 `int8` and `bf16` replace the weights of linear layers; norms, attention scores, small layers and
-heads remain in float32. `auto` uses int8 for vectors only, on a processor with int8 instructions,
-and only if the record of the model shows that the error is harmless.
+heads remain in float32. `auto` uses int8 only for vectors and heads on them, on a processor with
+int8 instructions, if the record of the model shows that the error is harmless.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def set_precision(
         loaded: The model, on its device.
         precision: Requested precision.
         reporter: Receives the choice, and a warning where the processor lacks instructions.
-        vectors: Vectors are computed; `auto` is float32 otherwise.
+        vectors: Vectors, or a head on them, are computed; `auto` is float32 otherwise.
 
     Raises:
         ConfigError: int8 on a GPU.

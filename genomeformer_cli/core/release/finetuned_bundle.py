@@ -67,7 +67,7 @@ def write_tuned_bundle(
         texts: Card, configuration and licence.
     """
     loaded, task = tuned
-    write_finetuned(loaded.model, loaded.tokenizer, task, folder, base=summary.base_model)
+    write_finetuned(loaded, task, folder, base=summary.base_model)
     results = json.dumps(dataclasses.asdict(summary), indent=2, ensure_ascii=False)
     write_text(folder / CARD_FILE, texts.card)
     write_text(folder / RESULTS_FILE, results + "\n")

@@ -132,7 +132,7 @@ def load_predictor(
     loaded, task = read_finetuned(folder)
     set_threads(request.workers)
     loaded.model.to(choose_device(request.device, reporter))
-    set_precision(loaded, request.precision, reporter)
+    set_precision(loaded, request.precision, reporter, vectors=True)
     tokens = request.config.rows.tokens_per_batch
     answerer = task.predictor(loaded.model, loaded.tokenizer, tokens)
     return LoadedPredictor(answerer=answerer, task=task, folder=folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.configuration import overlay
+from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.finetuning.batches import TaskBatches, crop, mutate, steps_per_epoch
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned, write_finetuned
@@ -37,10 +38,12 @@ from genomeformer_cli.core.finetuning.run import (
 from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, SeedResult
 from genomeformer_cli.core.finetuning.task import FinetuningTask
 from genomeformer_cli.core.formats.labelled import Example
+from genomeformer_cli.core.model_io.int8_record import Int8Record
 from genomeformer_cli.core.model_io.model_folder import write_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import SilentReporter
+from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.training.config import TrainingConfig
@@ -72,6 +75,9 @@ def base(tmp_path: Path) -> Path:
     folder = tmp_path / "base"
     folder.mkdir()
     write_model(build_model(MODEL, seed=1), CharTokenizer(), folder)
+    record = Int8Record(cosine=1, bits_per_base_fp32=2, bits_per_base_int8=2, probes={})
+    described = {**read_json(folder / "config.json"), "inference": {"int8": asdict(record)}}
+    write_json(folder / "config.json", described)
     seal(folder)
     return folder
 
@@ -216,10 +222,11 @@ def test_what_is_saved_answers_as_what_was_trained(
     result = train_seed(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
     tuned = load_best_model(tuning, tmp_path / "r", result)
     (tmp_path / "b").mkdir()
-    write_finetuned(tuned.model, tuned.tokenizer, tuning.task, tmp_path / "b")
+    write_finetuned(tuned, tuning.task, tmp_path / "b")
     seal(tmp_path / "b")
     loaded, task = read_finetuned(tmp_path / "b")
     assert task == tuning.task
+    assert (loaded.int8 is not None) == (tuning.config.tuning.method == "head")
     codes = tuning.rows.codes
     one, other = (
         np.concatenate(task.predictor(a.model, a.tokenizer, size).predict(codes))
