@@ -24,6 +24,7 @@ from genomeformer_cli.core.errors import ConfigError, InputError, UsageError
 from genomeformer_cli.core.evaluation.base_likelihood import check_scorable, score_record
 from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
 from genomeformer_cli.core.finetuning.checkpoint import read_finetuned
+from genomeformer_cli.core.finetuning.ensemble import Ensemble
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.formats.region import Region, WordColumn, region_columns
 from genomeformer_cli.core.formats.sequences import Query, TileContext
@@ -169,7 +170,8 @@ class EmbeddingModel:
         tuned, task = read_finetuned(self.loaded.folder)
         tuned.model.to(self.loaded.model.device)
         set_precision(tuned, self.precision, SilentReporter())
-        answerer = task.predictor(tuned.model, tuned.tokenizer, PredictOptions.tokens_per_batch)
+        predictor = task.predictor(tuned.model, tuned.tokenizer, PredictOptions.tokens_per_batch)
+        answerer = Ensemble(members=(predictor,))
         records = list(predict_queries(answerer, queries_of(sequences), _no_progress))
         return {
             **_columns(records),

@@ -55,9 +55,10 @@ def command(
     sources: SourcesArgument = None,
     *,
     model: Annotated[
-        str | None,
+        list[str] | None,
         Option(
-            help=f"{MODEL_HELP} It must be fine-tuned.",
+            help=f"{MODEL_HELP} It must be fine-tuned. May be repeated: the mean prediction of "
+            "models of one task.",
             show_default=False,
             autocompletion=complete_released,
         ),
@@ -147,7 +148,7 @@ def command(
         raise Exit
     if base_labels not in ("string", "rows"):
         raise UsageError(f"invalid form of labels `{base_labels}`", hint="`string` or `rows`")
-    if model is None:
+    if not model:
         raise UsageError("no fine-tuned model is given", hint=EXAMPLE.partition(":  ")[2])
     selected = given_sources(context, flank=resolved.flank, rules=resolved.regions)
     if resume and not output:
@@ -156,7 +157,7 @@ def command(
 
     request = workflow.PredictRequest(
         sources=selected,
-        model=model,
+        models=tuple(model),
         config=resolved,
         device=device,
         workers=workers,

@@ -21,6 +21,7 @@ from genomeformer_cli.render.tables import (
 if TYPE_CHECKING:
     from genomeformer_cli.core.finetuning.summary import (
         BaselineResult,
+        EnsembleResult,
         FinetuneSummary,
         LinearResult,
         SeedResult,
@@ -161,6 +162,9 @@ def render_finetune(result: FinetuneResult) -> RenderableType:
         table.add_row(baseline.name, "", *_test_scores(baseline, names))
     for seed in summary.results:
         table.add_row(seed.origin, str(seed.seed), *_test_scores(seed, names))
+    if summary.ensemble is not None:
+        number = f"all {summary.ensemble.num_members}"
+        table.add_row("mean", number, *_test_scores(summary.ensemble, names))
     notes = [
         Text(note) for origin in (PRETRAINED, SCRATCH) for note in _seed_spread(summary, origin)
     ]
@@ -169,11 +173,14 @@ def render_finetune(result: FinetuneResult) -> RenderableType:
         notes.append(Text(f"strongest baseline by validation: {strongest.name}"))
     selection = f"kept: seed {summary.best_seed.seed}, by validation; {result.folder}"
     licence = f"licence: {summary.licence or 'not known'}, of {summary.base_model.address}"
-    usage = f"genomeformer predict SEQUENCES --model {result.name}"
+    models = " ".join(f"--model {name}" for name in result.members or (result.name,))
+    usage = f"genomeformer predict SEQUENCES {models}"
     return Group(table, *notes, Text(selection), Text(licence), Text(usage))
 
 
-def _test_scores(result: SeedResult | LinearResult | BaselineResult, names: list[str]) -> list[str]:
+def _test_scores(
+    result: SeedResult | LinearResult | BaselineResult | EnsembleResult, names: list[str]
+) -> list[str]:
     measures = [f"{result.test.measures.get(name, float('nan')):.4f}" for name in names]
     interval = result.interval
     bounds = f"{interval.low:.4f} to {interval.high:.4f}" if interval.is_known else _NOT_KNOWN

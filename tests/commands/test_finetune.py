@@ -366,3 +366,30 @@ def test_predicting_needs_a_tuned_model(run_cli: RunCommand, fasta: Path) -> Non
     assert_failure(done, "no prediction head", hint="finetune")
     done = run_cli("predict", str(fasta), "--model", RELEASED, "--base-labels", "table")
     assert_failure(done, "invalid form of labels `table`", exit_code=2)
+
+
+def test_the_models_of_all_seeds_predict_together(
+    run_cli: RunCommand, classes: Path, fasta: Path
+) -> None:
+    options = ["--target", "kind", "--seeds", "2", "--set", "members=all"]
+    done = tuned(run_cli, classes, "gc", *options)
+    assert "--model gc-seed-0 --model gc-seed-1" in done.out
+    assert "mean " in done.out
+
+    def probabilities(*names: str) -> np.ndarray:
+        models = [part for name in names for part in ("--model", name)]
+        answers = run_cli("predict", str(fasta), *models)
+        assert answers.exit_code == 0, answers.err
+        cells = [line.split("\t") for line in answers.out.splitlines()]
+        first = cells[0].index("p_poor")
+        return np.array([[float(cell) for cell in row[first : first + 2]] for row in cells[1:]])
+
+    members = [probabilities(f"gc-seed-{seed}") for seed in (0, 1)]
+    assert not np.allclose(members[0], members[1], equal_nan=True)
+    together = probabilities("gc-seed-0", "gc-seed-1")
+    np.testing.assert_allclose(together, np.mean(members, axis=0), atol=2e-4)
+    assert_failure(
+        run_cli("predict", str(fasta), "--model", "gc", "--model", "gc"),
+        "a model is given twice",
+        exit_code=2,
+    )

@@ -117,6 +117,9 @@ class FinetuneConfig:
     # Fit baselines to the same rows: linear models of k-mers, gapped k-mers and bases in their
     # places, and a small convolutional network from random weights.
     baselines: bool = False
+    # Models to save: that of the `best` seed by validation, or those of `all` seeds too, as
+    # NAME-seed-N, for `predict` with several `--model`.
+    members: Literal["best", "all"] = "best"
     # Trainable weights, head and regularisation.
     tuning: TuningConfig = field(default_factory=TuningConfig)
     split: SplitRule = field(default_factory=SplitRule)  # Split of rows for a file without a split.

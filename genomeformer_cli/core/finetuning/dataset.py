@@ -35,6 +35,7 @@ from genomeformer_cli.core.formats.labelled import (
 )
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, encode_bases
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer, has_real_token
 
 ONLY_N = "with a sequence of N alone"
 _NUM_PARTS = 3
@@ -263,3 +264,22 @@ def class_weights(rows: LabelledRows, *, balanced: bool) -> list[float]:
     return [
         float(counts.sum() / (len(label_space.names) * max(class_size, 1))) for class_size in counts
     ]
+
+
+def check_tokens(rows: LabelledRows, tokenizer: Tokenizer) -> None:
+    """Check that every sequence has a token of A C G T only.
+
+    Raises:
+        InputError: Some are shorter than a token.
+    """
+    shorter = [
+        example.id
+        for example, codes in zip(rows.examples, rows.codes, strict=True)
+        if not has_real_token(tokenizer, codes)
+    ]
+    if shorter:
+        raise InputError(
+            f"`{rows.name}`: {len(shorter):,} of {len(rows.codes):,} sequences hold no whole token "
+            f"of A C G T, the first is `{shorter[0]}`",
+            hint="leave them out, or choose a model whose tokens are single bases",
+        )

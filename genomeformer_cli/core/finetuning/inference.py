@@ -35,7 +35,8 @@ from genomeformer_cli.core.tokenizers.protocol import has_real_token
 Progress = Callable[[int], None]
 
 
-def _no_progress(num_bases: int) -> None:
+def ignore_progress(num_bases: int) -> None:
+    """Ignore the progress."""
     del num_bases
 
 
@@ -53,7 +54,7 @@ class Predictor:
     def outputs(
         self,
         codes: Sequence[Codes],
-        progress: Progress = _no_progress,
+        progress: Progress = ignore_progress,
         contexts: Sequence[TileContext] = (),
     ) -> list[Tensor]:
         """Return the outputs of each sequence, (1, C) or (bases, C), in order.
@@ -153,7 +154,7 @@ class Predictor:
     def predict(
         self,
         codes: Sequence[Codes],
-        progress: Progress = _no_progress,
+        progress: Progress = ignore_progress,
         contexts: Sequence[TileContext] = (),
     ) -> list[Floats]:
         """Return probabilities or quantities, (1, C) or (bases, C); NaN without a real token.
@@ -185,7 +186,7 @@ class Predictor:
         return predictions
 
     def predict_distinct(
-        self, codes: Sequence[Codes], progress: Progress = _no_progress
+        self, codes: Sequence[Codes], progress: Progress = ignore_progress
     ) -> list[Floats]:
         """Return the predictions of `predict`, computed once per distinct sequence.
 

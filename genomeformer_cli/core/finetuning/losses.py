@@ -66,3 +66,13 @@ def to_predictions(label_space: LabelSpace, outputs_BC: Tensor) -> npt.NDArray[n
     if label_space.kind is TaskKind.MULTI_LABEL:
         return outputs_BC.sigmoid().numpy()
     return np.asarray(outputs_BC.numpy() * label_space.spreads + label_space.means)
+
+
+def to_outputs(label_space: LabelSpace, predictions_BC: npt.NDArray[np.float64]) -> Tensor:
+    """Return outputs with these predictions, the inverse of `to_predictions`, shape (B, C)."""
+    predictions = torch.from_numpy(predictions_BC)
+    if label_space.is_exclusive:
+        return predictions.clamp_min(torch.finfo(predictions.dtype).tiny).log()
+    if label_space.kind is TaskKind.MULTI_LABEL:
+        return predictions.logit(eps=torch.finfo(predictions.dtype).eps)
+    return (predictions - torch.tensor(label_space.means)) / torch.tensor(label_space.spreads)

@@ -33,6 +33,16 @@ class SeedResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EnsembleResult:
+    """Result of the mean prediction of all seeds from pretrained weights."""
+
+    num_members: int  # Number of seeds.
+    validation: TaskScore  # Score on the validation rows.
+    test: TaskScore  # Score on the test rows.
+    interval: ConfidenceInterval  # Bootstrap interval of the reported metric.
+
+
+@dataclass(frozen=True, kw_only=True)
 class LinearResult:
     """Result of the linear model alone, independent of the seed."""
 
@@ -71,6 +81,8 @@ class FinetuneSummary:
     official_split: bool  # True if the file defines the split.
     results: tuple[SeedResult, ...]  # Results of each seed.
     linear: LinearResult | None = None  # Result of the linear model alone; None without one.
+    ensemble: EnsembleResult | None = None  # Result of all seeds together; None with one seed.
+    saved_seed: int | None = None  # Seed of the saved weights; None: the best by validation.
     # Results of linear models and of a network from random weights; empty if not requested.
     baselines: tuple[BaselineResult, ...] = ()
     count: RowCount | None = None  # Rows of the file, used and left out.
@@ -84,10 +96,16 @@ class FinetuneSummary:
 
     @property
     def best_seed(self) -> SeedResult:
-        """Result of the seed with the best validation score, whose weights are saved."""
+        """Result of the seed with the best validation score."""
         return max(
             self.from_origin(PRETRAINED), key=lambda result: result.validation.sort_key(self.metric)
         )
+
+    @property
+    def saved(self) -> SeedResult:
+        """Result of the seed whose weights are saved."""
+        seeds = {result.seed: result for result in self.from_origin(PRETRAINED)}
+        return self.best_seed if self.saved_seed is None else seeds[self.saved_seed]
 
     @property
     def strongest_baseline(self) -> BaselineResult | None:

@@ -136,6 +136,10 @@ def _results_table(summary: FinetuneSummary) -> Table:
         )
         for result in summary.results
     ]
+    if summary.ensemble is not None:
+        number, result = f"all {summary.ensemble.num_members}", summary.ensemble
+        scores = (_measures(result.test.measures), _bounds(result.interval))
+        rows.append(("mean of the seeds", number, *scores, _MISSING))
     if summary.linear is not None:
         measures = _measures(summary.linear.test.measures)
         bounds = _bounds(summary.linear.interval)

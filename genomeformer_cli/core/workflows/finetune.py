@@ -15,12 +15,13 @@ from genomeformer_cli._version import __version__
 from genomeformer_cli.core.config_text import read_config
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json
-from genomeformer_cli.core.errors import EntryExistsError, InputError
+from genomeformer_cli.core.errors import EntryExistsError
 from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.finetuning.base_model import BaseModel, describe_base
 from genomeformer_cli.core.finetuning.baselines import fit_baselines
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
-from genomeformer_cli.core.finetuning.dataset import LabelledRows, label_rows
+from genomeformer_cli.core.finetuning.dataset import LabelledRows, check_tokens, label_rows
+from genomeformer_cli.core.finetuning.ensemble import evaluate_ensemble
 from genomeformer_cli.core.finetuning.labels import TaskKind
 from genomeformer_cli.core.finetuning.reading import read_task_table
 from genomeformer_cli.core.finetuning.run import (
@@ -69,7 +70,6 @@ from genomeformer_cli.core.store.layout import (
 )
 from genomeformer_cli.core.store.output_lock import lock_outputs
 from genomeformer_cli.core.store.run_record import note_output
-from genomeformer_cli.core.tokenizers.protocol import has_real_token
 from genomeformer_cli.core.training.precision import ComputeConfig, choose_compute
 from genomeformer_cli.core.workflows.devices import choose_device, environment, set_threads
 from genomeformer_cli.core.workflows.records import changed_settings, refuse_changes
@@ -117,6 +117,7 @@ class FinetuneResult:
     folder: Path  # Folder of the bundle: the output folder if given, otherwise in the cache.
     run: Path  # Folder of the run.
     summary: FinetuneSummary  # Scores and settings.
+    members: tuple[str, ...] = ()  # Names of the models of all seeds, if they were requested.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,14 +154,16 @@ def finetune_model(
     resolved = resolve_model(request.model, store=store, reporter=reporter)
     base = describe_base(read_model(resolved.folder), resolved.address)
     report_licence(base, reporter)
-    _check_tokens(rows, resolved.folder)
+    check_tokens(rows, read_tokenizer(resolved.folder))
     set_threads(request.threads)
     device = choose_device(request.device, reporter)
     tuning = prepare_run(rows, request.config, resolved.folder, device)
     name = check_name(request.name or default_name(request.model_name, rows.name))
     run = store.path(Kind.RUNS, name)
     with lock_outputs(request.output, reporter=reporter), store.lock(Kind.RUNS, name, timeout=1):
-        _check_place(request, store, name, rows.name, base.weights_sha256)
+        members = _member_names(request, name)
+        for saved in (name, *members):
+            _check_place(request, store, saved, rows.name, base.weights_sha256)
         note_output(run)
         config = dataclasses.replace(
             tuning.config, compute=_compute(tuning, run, store.root / TRIALS_FILE, reporter)
@@ -175,28 +178,24 @@ def finetune_model(
             _summary(request, tuning, run, results, base), baselines=baselines
         )
         write_json(run / RESULTS_FILE, dataclasses.asdict(summary))
+        for member, seed in members.items():
+            of_seed = dataclasses.replace(summary, name=member, saved_seed=seed)
+            _install(request, tuning, run, of_seed, store)
         folder = _install(request, tuning, run, summary, store)
-    return FinetuneResult(name=name, folder=folder, run=run, summary=summary)
+        if request.output is not None:
+            copy_bundle(folder, request.output, replace=request.replace)
+            folder = request.output
+    return FinetuneResult(
+        name=name, folder=folder, run=run, summary=summary, members=tuple(members)
+    )
 
 
-def _check_tokens(rows: LabelledRows, base: Path) -> None:
-    """Check that every sequence has a token of A C G T only.
-
-    Raises:
-        InputError: Some are shorter than a token.
-    """
-    tokenizer = read_tokenizer(base)
-    shorter = [
-        example.id
-        for example, codes in zip(rows.examples, rows.codes, strict=True)
-        if not has_real_token(tokenizer, codes)
-    ]
-    if shorter:
-        raise InputError(
-            f"`{rows.name}`: {len(shorter):,} of {len(rows.codes):,} sequences hold no whole token "
-            f"of A C G T, the first is `{shorter[0]}`",
-            hint="leave them out, or choose a model whose tokens are single bases",
-        )
+def _member_names(request: FinetuneRequest, name: str) -> dict[str, int]:
+    """Return the seed of each model that is saved beside the best, by name."""
+    if request.config.members == "best":
+        return {}
+    first = request.config.training.seed
+    return {f"{name}-seed-{seed}": seed for seed in range(first, first + request.num_seeds)}
 
 
 def read_rows(
@@ -258,8 +257,8 @@ def _open(run: Path, config: FinetuneConfig, rows: LabelledRows, base_sha256: st
         return
     recorded = read_json(run / RUN_IDENTITY_FILE)
     before = {**read_config(run / RUN_CONFIG_FILE), **recorded}
-    # Baselines can be added to a finished run: its seeds do not depend on them.
-    before["baselines"] = plain["baselines"]
+    # Baselines and members can be added to a finished run: its seeds do not depend on them.
+    before |= {name: plain[name] for name in ("baselines", "members")}
     changes = changed_settings(before, {**plain, **identity})
     refuse_changes(f"run `{run.name}`", changes, "a new run")
 
@@ -321,6 +320,9 @@ def _summary(
         count=tuning.rows.count,
         duplicates=tuning.rows.duplicates,
         results=tuple(results),
+        ensemble=evaluate_ensemble(
+            tuning, run, [result for result in results if result.origin == PRETRAINED]
+        ),
         linear=evaluate_linear(tuning, run, SilentReporter()),
         environment=environment(tuning.device, precision=tuning.config.compute.precision),
     )
@@ -334,7 +336,7 @@ def _install(
     store: Store,
 ) -> Path:
     """Install the selected weights in the cache, after verifying that they reproduce the run."""
-    best_model = load_best_model(tuning, run, summary.best_seed)
+    best_model = load_best_model(tuning, run, summary.saved)
     card = write_tuned_card(summary, tuning.config, tuning.task)
     train_config = (run / RUN_CONFIG_FILE).read_text(encoding="utf-8")
     compared = [tuning.rows.codes[row] for row in tuning.rows.splits[TEST][:_ROWS_COMPARED]]
@@ -354,11 +356,7 @@ def _install(
             ),
         )
         verify_tuned_bundle(folder, (best_model, tuning.task), compared)
-    cached = store.entry(Kind.WEIGHTS, summary.name).path
-    if request.output is None:
-        return cached
-    copy_bundle(cached, request.output, replace=request.replace)
-    return request.output
+    return store.entry(Kind.WEIGHTS, summary.name).path
 
 
 def _check_place(

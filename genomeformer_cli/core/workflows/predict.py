@@ -18,7 +18,7 @@ from genomeformer_cli.core.annotation.sources import RegionConfig, SequenceSourc
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.errors import ConfigError, UsageError
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned
-from genomeformer_cli.core.finetuning.inference import Predictor
+from genomeformer_cli.core.finetuning.ensemble import Ensemble, check_same_labels
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.formats.labelled import RowCount
 from genomeformer_cli.core.formats.region import Region
@@ -33,7 +33,6 @@ from genomeformer_cli.core.reporting import Reporter, Tracker
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.seal import file_sha256
-from genomeformer_cli.core.tokenizers.protocol import Tokenizer, has_real_token
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
 from genomeformer_cli.core.workflows.prediction_parts import PredictionParts
 from genomeformer_cli.core.workflows.sources import Look, RowCheck, look_through
@@ -75,7 +74,8 @@ class PredictRequest:
     """Request to predict."""
 
     sources: SequenceSources  # Sequences to predict on.
-    model: str  # Bundle of a fine-tuned model, or its name in the cache.
+    # Bundles of fine-tuned models of one task, or their names in the cache; predictions are means.
+    models: tuple[str, ...]
     config: PredictConfig = field(default_factory=PredictConfig)  # Settings of the prediction.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.
     workers: int | None = None  # CPU cores; None: every core, or `OMP_NUM_THREADS`.
@@ -114,28 +114,38 @@ class PredictedRecord:
 class LoadedPredictor:
     """Loaded model and its labels."""
 
-    answerer: Predictor
+    answerer: Ensemble
     task: SavedTask
-    folder: Path
+    folders: tuple[Path, ...]
 
 
 def load_predictor(
     request: PredictRequest, *, reporter: Reporter, store: Store | None = None
 ) -> LoadedPredictor:
-    """Load a fine-tuned model.
+    """Load fine-tuned models.
 
     Raises:
-        NotInCacheError, CheckpointError, CorruptError: The model cannot be loaded, or has no head.
+        NotInCacheError, CheckpointError, CorruptError: A model cannot be loaded, or has no head.
         ConfigError: The device is unknown.
+        UsageError: A model is given twice, or the labels differ.
     """
-    folder = model_folder(request.model, store=store or Store(), reporter=reporter)
-    loaded, task = read_finetuned(folder)
+    if len(set(request.models)) < len(request.models):
+        raise UsageError("a model is given twice", hint="give every `--model` once")
     set_threads(request.workers)
-    loaded.model.to(choose_device(request.device, reporter))
-    set_precision(loaded, request.precision, reporter, vectors=True)
-    tokens = request.config.rows.tokens_per_batch
-    answerer = task.predictor(loaded.model, loaded.tokenizer, tokens)
-    return LoadedPredictor(answerer=answerer, task=task, folder=folder)
+    device, tokens = choose_device(request.device, reporter), request.config.rows.tokens_per_batch
+    folders, predictors, tasks = [], [], {}
+    for name in request.models:
+        folders.append(model_folder(name, store=store or Store(), reporter=reporter))
+        loaded, tasks[name] = read_finetuned(folders[-1])
+        loaded.model.to(device)
+        set_precision(loaded, request.precision, reporter, vectors=True)
+        predictors.append(tasks[name].predictor(loaded.model, loaded.tokenizer, tokens))
+    check_same_labels({name: task.targets for name, task in tasks.items()})
+    return LoadedPredictor(
+        answerer=Ensemble(members=tuple(predictors)),
+        task=tasks[request.models[0]],
+        folders=tuple(folders),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,14 +164,13 @@ class Prediction:
     def records(self, reporter: Reporter) -> Iterator[PredictedRecord]:
         """Yield the prediction of every sequence, in order; finished parts are read from disk."""
         notes: Counter[str] = Counter()
-        tokenizer = self.predictor.answerer.collator.tokenizer
         warning = _LengthWarning(self.predictor.task, reporter)
-        with reporter.track("predicting", self.look.num_bases, "bases") as tracker:
+        with reporter.track("predicting", self._num_bases(self.look.num_bases), "bases") as tracker:
             for number, group in enumerate(self._groups()):
                 warning.check(group)
                 predictions = self._predict(number, group, tracker)
                 for query, answers in zip(group, predictions, strict=True):
-                    note = query.problem or _note(query.codes, tokenizer)
+                    note = query.problem or _note(query.codes, self.predictor.answerer)
                     notes[note] += 1
                     yield PredictedRecord(
                         id=query.id,
@@ -172,6 +181,10 @@ class Prediction:
                     )
         reporter.note(count_notes(notes).sentence(f"{self.noun}s"))
 
+    def _num_bases(self, num_bases: int) -> int:
+        """Return the bases that the members read together."""
+        return num_bases * len(self.predictor.answerer.members)
+
     def _groups(self) -> Iterator[Sequence[Query]]:
         # Small parts on disk: an interruption loses at most one.
         return _groups(self.look.read(), _BASES if self.parts is None else _BASES_OF_PART)
@@ -181,7 +194,7 @@ class Prediction:
     ) -> Sequence[npt.NDArray[np.float64]]:
         stored = self.parts.read(number) if self.parts is not None else None
         if stored is not None and len(stored) == len(group):
-            tracker.advance(sum(query.codes.size for query in group))
+            tracker.advance(self._num_bases(sum(query.codes.size for query in group)))
             return stored
         predictions = predict_group(self.predictor.answerer, group, tracker.advance)
         if self.parts is not None:
@@ -267,14 +280,14 @@ def _describe_job(predictor: LoadedPredictor, request: PredictRequest, look: Loo
     """Return a checksum of everything that determines the predictions."""
     description = {
         "genomeformer_version": __version__,
-        "model_sha256": weights_sha256(predictor.folder),
+        "model_sha256": [weights_sha256(folder) for folder in predictor.folders],
         "precision": "fp32" if request.precision == "auto" else request.precision,
-        "head_sha256": file_sha256(predictor.folder / HEAD_FILE),
+        "head_sha256": [file_sha256(folder / HEAD_FILE) for folder in predictor.folders],
         "task": to_plain(predictor.task),
         "sources": to_plain(request.sources),
         "files": look.identities,
         "tokens_per_batch": request.config.rows.tokens_per_batch,
-        "device": str(predictor.answerer.model.device),
+        "device": str(predictor.answerer.members[0].model.device),
     }
     return hashlib.sha256(json.dumps(description, default=str).encode()).hexdigest()
 
@@ -302,33 +315,31 @@ class _LengthWarning:
 
 
 def predict_queries(
-    answerer: Predictor, queries: Iterable[Query], progress: Callable[[int], None]
+    answerer: Ensemble, queries: Iterable[Query], progress: Callable[[int], None]
 ) -> Iterator[PredictedRecord]:
     """Yield the prediction of every sequence, in order.
 
     Args:
-        answerer: Model with its head.
+        answerer: Models with their heads.
         queries: Sequences.
         progress: Receives the number of bases of each finished batch.
     """
     for group in _groups(iter(queries), _BASES):
         predictions = predict_group(answerer, group, progress)
         for query, answers in zip(group, predictions, strict=True):
-            note = query.problem or _note(query.codes, answerer.collator.tokenizer)
+            note = query.problem or _note(query.codes, answerer)
             yield PredictedRecord(
                 id=query.id, codes=query.codes, answers=answers, note=note, region=query.region
             )
 
 
 def predict_group(
-    answerer: Predictor, group: Sequence[Query], progress: Callable[[int], None]
+    answerer: Ensemble, group: Sequence[Query], progress: Callable[[int], None]
 ) -> list[npt.NDArray[np.float64]]:
     """Return the predictions of sequences, each read by itself or within its stretch."""
     codes = [query.codes for query in group]
     contexts = [query.context for query in group if query.context is not None]
-    if contexts:
-        return answerer.predict(codes, progress, contexts)
-    return answerer.predict_distinct(codes, progress)
+    return answerer.predict(codes, progress, contexts)
 
 
 def count_notes(notes: Counter[str]) -> RowCount:
@@ -342,12 +353,12 @@ def count_notes(notes: Counter[str]) -> RowCount:
     return count
 
 
-def _note(codes: Codes, tokenizer: Tokenizer) -> str:
+def _note(codes: Codes, answerer: Ensemble) -> str:
     if not codes.size:
         return EMPTY
     if codes.min() == NUM_REAL_BASES:
         return ONLY_N
-    return "" if has_real_token(tokenizer, codes) else NO_TOKEN
+    return "" if answerer.has_real_token(codes) else NO_TOKEN
 
 
 def _groups(queries: Iterator[Query], most_bases: int) -> Iterator[Sequence[Query]]:
