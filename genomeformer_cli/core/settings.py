@@ -8,6 +8,7 @@ No other module reads environment variables.
 | `GENOMEFORMER_BASE_URL` | address of NCBI Datasets; default: NCBI                             |
 | `GENOMEFORMER_FTP_URL`  | address of the genomes area (`/genomes`, `/pub`); default: NCBI     |
 | `GENOMEFORMER_GTDB_URL` | address of a release of GTDB; default: the newest one          |
+| `GENOMEFORMER_KERNELS`  | attention kernels in inference: `auto` (default), `plain`, `fused`  |
 | `NCBI_API_KEY`          | NCBI key for a higher rate limit; never logged, shown or stored     |
 
 Set by process launchers: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`, `MASTER_ADDR`,
@@ -30,6 +31,7 @@ HOME_VARIABLE = "GENOMEFORMER_HOME"
 BASE_URL_VARIABLE = "GENOMEFORMER_BASE_URL"
 FTP_URL_VARIABLE = "GENOMEFORMER_FTP_URL"
 GTDB_URL_VARIABLE = "GENOMEFORMER_GTDB_URL"
+KERNELS_VARIABLE = "GENOMEFORMER_KERNELS"
 API_KEY_VARIABLE = "NCBI_API_KEY"
 LAUNCH_VARIABLE = "GENOMEFORMER_LAUNCH"
 
@@ -61,6 +63,11 @@ def ftp_url() -> str:
 def gtdb_url() -> str:
     """Return the address of a release of GTDB."""
     return os.environ.get(GTDB_URL_VARIABLE) or GTDB_URL
+
+
+def kernel_setting() -> str:
+    """Return the choice of attention kernels in inference."""
+    return os.environ.get(KERNELS_VARIABLE) or "auto"
 
 
 def api_key() -> str | None:

@@ -16,7 +16,7 @@ from genomeformer_cli.core.workflows import doctor
 from tests.cli import RunCommand
 
 NAMES = [
-    *("device", "threads", "memory", "cache", "temporary files", "versions", "model"),
+    *("device", "kernels", "threads", "memory", "cache", "temporary files", "versions", "model"),
     *("plugins", "network"),
 ]
 

@@ -16,6 +16,7 @@ from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.attention.protocols import (
     Additive,
     Cached,
+    DocumentMasked,
     Local,
     Selective,
     State,
@@ -43,6 +44,9 @@ class AttentionLayer(nn.Module):
         setting: Heads, widths, direction.
         generator: Source of the random numbers of the mechanism (the model initialises other
             weights).
+
+    Attributes:
+        fused: Fused kernel of the mechanism in the direction of the layer; None if it has none.
     """
 
     def __init__(
@@ -57,7 +61,10 @@ class AttentionLayer(nn.Module):
         entry = attention_entry(name)
         width = setting.num_heads * setting.head_width
         num_gates = entry.num_gates(config, setting)
+        self.name = name
+        self.fused = entry.fused if setting.direction in entry.fused_directions else None
         self.num_heads = setting.num_heads
+        self.head_width = setting.head_width
         self.is_rotary = entry.rotary
         self.shares_query_key = entry.shares_query_key
         self.qkv = nn.Linear(width, (2 if entry.shares_query_key else 3) * width, bias=False)
@@ -101,6 +108,11 @@ class AttentionLayer(nn.Module):
         if packing is None:
             whole: Tensor = self.mechanism(q, k, v, layout.mask_BL, gates)
             return whole
+        if isinstance(self.mechanism, DocumentMasked):
+            assert layout.documents_BL is not None
+            masked = self.mechanism.attend_documents(q, k, v, layout.documents_BL)
+            if masked is not None:
+                return masked
         mixed: list[Tensor] = []
         for group in packing.buckets:
             rows = [group.gather(part) for part in (q, k, v)]

@@ -6,7 +6,8 @@ padding does not affect real positions, and the output at padding is undefined. 
 the mechanisms that use them. Optional protocols declare more: `Streaming` mechanisms carry a
 bounded state from left to right, `Additive` ones sum the row once and then read the sum, `Local`
 ones see no further than their reach. The memory plans in `core/memory_plans` require only these
-three. `Selective` mechanisms can skip queries.
+three. `Selective` mechanisms can skip queries, `DocumentMasked` ones can hide other documents of a
+row.
 
 Shape letters: B batch, H heads, L length, M some of its positions, D head width, G gates of a head.
 """
@@ -78,3 +79,13 @@ class Selective(Protocol):
         self, q_BHMD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None
     ) -> Tensor:
         """Return the values (B, H, M, D) of any queries to whole rows."""
+
+
+@runtime_checkable
+class DocumentMasked(Protocol):
+    """Mechanism with a fused kernel for rows that hold several documents."""
+
+    def attend_documents(
+        self, q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, documents_BL: Tensor
+    ) -> Tensor | None:
+        """Return the mixed values (B, H, L, D); None if each document is to have its own row."""

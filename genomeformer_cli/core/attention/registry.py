@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from genomeformer_cli.core.attention.bidirectional import BidirectionalAttention
+from genomeformer_cli.core.attention.kernels.fused import FLASH_LINEAR, FLEX, FusedKernel
 from genomeformer_cli.core.attention.ops.gated_delta import GatedDeltaAttention
 from genomeformer_cli.core.attention.ops.gated_linear import GatedLinearAttention
 from genomeformer_cli.core.attention.ops.linear import (
@@ -93,6 +94,11 @@ class AttentionContext:
     causal: bool  # True if a position sees only itself and earlier ones.
     query_key_norm: bool = True  # Normalise queries and keys per head.
 
+    @property
+    def direction(self) -> Literal["bidirectional", "causal"]:
+        """Direction of the layer."""
+        return "causal" if self.causal else "bidirectional"
+
 
 Build = Callable[[AttentionConfig, AttentionContext, torch.Generator], nn.Module]
 CountGates = Callable[[AttentionConfig, AttentionContext], int]
@@ -113,6 +119,8 @@ class AttentionEntry:
     rotary: bool = True  # True if queries and keys receive rotary positions.
     shares_query_key: bool = False  # True if queries and keys share one projection.
     num_gates: CountGates = lambda config, context: 0  # Raw gates per head that it uses.
+    fused: FusedKernel | None = None  # Fused kernel, chosen at run time.
+    fused_directions: tuple[str, ...] = ("bidirectional", "causal")  # Directions that have it.
 
     @property
     def directions(self) -> tuple[Literal["bidirectional", "causal"], ...]:
@@ -172,6 +180,7 @@ _OWN: dict[str, AttentionEntry] = {
         time="L^2",
         memory="L",
         paper="Vaswani et al. 2017, arXiv 1706.03762",
+        fused=FLEX,
     ),
     "local": AttentionEntry(
         build=_build_local,
@@ -180,6 +189,7 @@ _OWN: dict[str, AttentionEntry] = {
         memory="L",
         paper="Beltagy et al. 2020, arXiv 2004.05150",
         options=("window",),
+        fused=FLEX,
         limit="one layer sees no further than its window",
     ),
     "longformer": AttentionEntry(
@@ -192,6 +202,7 @@ _OWN: dict[str, AttentionEntry] = {
         memory="L",
         paper="Beltagy et al. 2020, arXiv 2004.05150",
         options=("window", "num_global"),
+        fused=FLEX,
         limit="what is beyond the window is heard of through the global positions alone",
     ),
     "reformer": AttentionEntry(
@@ -256,6 +267,8 @@ _OWN: dict[str, AttentionEntry] = {
         memory="L",
         paper="Katharopoulos et al. 2020, arXiv 2006.16236",
         options=("feature_map",),
+        fused=FLASH_LINEAR,
+        fused_directions=("causal",),
     ),
     "gated-linear": AttentionEntry(
         build=_build_gated(GatedLinearAttention),
@@ -264,6 +277,7 @@ _OWN: dict[str, AttentionEntry] = {
         memory="L",
         paper="Dao and Gu 2024, arXiv 2405.21060",
         options=("tied_ways",),
+        fused=FLASH_LINEAR,
         limit="to see both sides it runs twice, once from each end",
         rotary=False,
         num_gates=lambda config, context: (
@@ -277,6 +291,7 @@ _OWN: dict[str, AttentionEntry] = {
         memory="L",
         paper="Yang et al. 2024, arXiv 2412.06464",
         options=("tied_ways",),
+        fused=FLASH_LINEAR,
         limit="to see both sides it runs twice, once from each end",
         rotary=False,
         num_gates=lambda config, context: (

@@ -7,16 +7,19 @@ int8 instructions, if the record of the model shows that the error is harmless.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import torch
 from torch import nn
 
+from genomeformer_cli.core.attention.kernel_choice import describe_kernels
+from genomeformer_cli.core.attention.kernels.fused import HINT, KernelChoice, set_kernels
 from genomeformer_cli.core.attention.kernels.product_weights import ProductType, ProductWeight
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.settings import KERNELS_VARIABLE, kernel_setting
 
 PrecisionName = Literal["auto", "fp32", "bf16", "int8"]
 UsedPrecision = Literal["fp32", "bf16", "int8"]
@@ -58,7 +61,30 @@ def set_precision(
             )
     if used != "fp32":
         convert_linear_layers(loaded.model, used)
+    _set_kernels(loaded, used, reporter)
     return used
+
+
+def _set_kernels(loaded: LoadedModel, precision: UsedPrecision, reporter: Reporter) -> None:
+    """Set and report the kernels of the attention; in bfloat16 their products are too.
+
+    Raises:
+        ConfigError: The setting is invalid, or a mechanism cannot run in a fused kernel.
+    """
+    setting = kernel_setting()
+    if setting not in get_args(KernelChoice):
+        raise ConfigError(f"`{KERNELS_VARIABLE}`: invalid choice `{setting}`", hint=HINT)
+    model, choice = loaded.model, cast("KernelChoice", setting)
+    dtype = torch.bfloat16 if precision == "bf16" and model.device.type == "cuda" else None
+    kernels = describe_kernels(
+        model,
+        choice,
+        device=model.device,
+        dtype=dtype or torch.float32,
+        length=model.config.context,
+    )
+    set_kernels(choice, dtype)
+    reporter.debug(f"kernels: {kernels}")
 
 
 def _choose(

@@ -20,6 +20,8 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
+from genomeformer_cli.core.attention.kernel_choice import describe_kernels
+from genomeformer_cli.core.attention.kernels.fused import KernelChoice, using_kernels
 from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json
@@ -50,6 +52,9 @@ class ComputeConfig:
     # Compile the model with `torch.compile` (with `--memory full` and one document per row);
     # `auto`: if it is faster and the run is long enough to measure it.
     compile: Literal["auto", "on", "off"] = "auto"
+    # Kernels of the attention: `plain` torch; `fused` (FlexAttention, or flash-linear-attention of
+    # the extra `gpu`), an error where that is impossible; `auto`: fused where possible.
+    kernels: KernelChoice = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +79,11 @@ def computing(compute: ComputeConfig, model: Model) -> Iterator[None]:
         vars(model)["hidden_at"] = partial(_select_features, compiled)
     kind, bf16 = model.device.type, compute.precision == "bf16"
     try:
-        with torch.autocast(kind, torch.bfloat16, enabled=bf16), _tf32(enabled=bf16, kind=kind):
+        with (
+            torch.autocast(kind, torch.bfloat16, enabled=bf16),
+            _tf32(enabled=bf16, kind=kind),
+            using_kernels(compute.kernels),
+        ):
             yield
     finally:
         if compute.compile == "on":
@@ -134,7 +143,7 @@ def choose_compute(
         ConfigError: The requested settings are not possible for this run.
     """
     _check(compute, trial)
-    key = _key(trial)
+    key = _key(trial, compute.kernels)
     records = _read(remembered)
     record = records.get(key, {})
     seconds: dict[str, float] = dict(record.get("seconds", {}))
@@ -142,10 +151,12 @@ def choose_compute(
     precisions = ["fp32", "bf16"] if compute.precision == "auto" else [compute.precision]
     if compute.precision == "auto" and not _has_bf16(trial.model.device):
         precisions = ["fp32"]
+    elif compute.precision == "auto" and compute.kernels == "fused":
+        precisions = ["bf16"]  # The only precision of some kernels.
     precision = precisions[0]
     if len(precisions) > 1:
         for name in precisions:
-            _time(_ways(name, "off"), trial, seconds, reporter)
+            _time(_ways(compute, name, "off"), trial, seconds, reporter)
         if seconds["bf16"] * _GAIN < seconds["fp32"]:
             precision = "bf16"
     compiled = _choose_compile(compute, precision, trial, seconds, reporter)
@@ -158,7 +169,26 @@ def choose_compute(
         reporter.note(
             f"measured on this machine: {listing} per step; using {precision}, compile {compiled}"
         )
-    return _ways(precision, compiled)
+    return _ways(compute, precision, compiled)
+
+
+def report_kernels(compute: ComputeConfig, trial: Trial, reporter: Reporter) -> None:
+    """Report the kernels of the attention, as a detail where there is no choice.
+
+    Raises:
+        ConfigError: `compute.kernels=fused`, and a mechanism cannot run in a fused kernel.
+    """
+    device = trial.model.device
+    kernels = describe_kernels(
+        trial.model,
+        compute.kernels,
+        device=device,
+        dtype=torch.bfloat16 if compute.precision == "bf16" else torch.float32,
+        length=trial.step.length,
+        packed=trial.packed,
+    )
+    report = reporter.debug if device.type == "cpu" else reporter.note
+    report(f"kernels: {kernels}")
 
 
 def default_compute(compute: ComputeConfig, device: torch.device) -> ComputeConfig:
@@ -175,7 +205,7 @@ def default_compute(compute: ComputeConfig, device: torch.device) -> ComputeConf
     precision = compute.precision
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" and _has_bf16(device) else "fp32"
-    return ComputeConfig(precision=precision, compile="off")
+    return _ways(compute, precision, "off")
 
 
 def _choose_compile(
@@ -189,13 +219,13 @@ def _choose_compile(
         return "off"
     name = f"{precision}, compiled"
     if compute.compile == "auto":
-        _time(_ways(precision, "off"), trial, seconds, reporter)
+        _time(_ways(compute, precision, "off"), trial, seconds, reporter)
         tokens = trial.step.batch * trial.step.length
         trial_step = _trial_step(trial)
         scale = tokens / (trial_step.batch * trial_step.length)
         if seconds[precision] * scale * trial.steps < _WORTH_COMPILING:
             return "off"
-    _time(_ways(precision, "on"), trial, seconds, reporter)
+    _time(_ways(compute, precision, "on"), trial, seconds, reporter)
     if name not in seconds:
         return "off"
     if compute.compile == "on" or seconds[name] * _COMPILING_GAIN < seconds[precision]:
@@ -203,8 +233,8 @@ def _choose_compile(
     return "off"
 
 
-def _ways(precision: str, compiled: str) -> ComputeConfig:
-    return ComputeConfig(precision=cast("Any", precision), compile=cast("Any", compiled))
+def _ways(compute: ComputeConfig, precision: str, compiled: str) -> ComputeConfig:
+    return replace(compute, precision=cast("Any", precision), compile=cast("Any", compiled))
 
 
 def _check(compute: ComputeConfig, trial: Trial) -> None:
@@ -266,12 +296,13 @@ def _has_bf16(device: torch.device) -> bool:
     return device.type != "cuda" or torch.cuda.is_bf16_supported()
 
 
-def _key(trial: Trial) -> str:
+def _key(trial: Trial, kernels: KernelChoice) -> str:
     identity = [
         _machine(trial.model.device),
         to_plain(trial.model.config),
         asdict(replace(_trial_step(trial), real_ids=range(0))),
         trial.memory.plan,
+        kernels,
     ]
     return hashlib.sha256(json.dumps(identity, default=str).encode()).hexdigest()[:16]
 

@@ -75,6 +75,7 @@ def diagnose(*, network: bool = False, store: Store | None = None) -> Diagnosis:
     versions = collect_versions()
     checks = [
         _check_device(),
+        _check_kernels(),
         _check_threads(),
         _check_memory(),
         _check_cache(store or Store()),
@@ -113,6 +114,21 @@ def _check_device() -> Check:
         f"CPU; {build} for CUDA {torch.version.cuda} has no GPU to use",
         "if there is a GPU, check its driver with `nvidia-smi`; else ignore this",
     )
+
+
+def _check_kernels() -> Check:
+    """Name the fused kernels of this installation, and what the others lack."""
+    try:
+        import torch
+
+        from genomeformer_cli.core.attention.kernels.fused import KERNELS
+    except (ImportError, OSError):
+        return _check("kernels", "not known without torch", "install torch")
+    states = {kernel.name: kernel.missing or "available" for kernel in KERNELS}
+    text = "; ".join(f"{name}: {state}" for name, state in states.items())
+    if not torch.cuda.is_available():
+        text = f"plain, as torch sees no GPU; {text}"
+    return _check("kernels", text)
 
 
 def _check_threads() -> Check:

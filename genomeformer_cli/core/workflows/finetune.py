@@ -70,7 +70,7 @@ from genomeformer_cli.core.store.layout import (
 )
 from genomeformer_cli.core.store.output_lock import lock_outputs
 from genomeformer_cli.core.store.run_record import note_output
-from genomeformer_cli.core.training.precision import ComputeConfig, choose_compute
+from genomeformer_cli.core.training.precision import ComputeConfig, choose_compute, report_kernels
 from genomeformer_cli.core.workflows.devices import choose_device, environment, set_threads
 from genomeformer_cli.core.workflows.records import changed_settings, refuse_changes
 from genomeformer_cli.core.workflows.run_config import RUN_CONFIG_FILE
@@ -230,12 +230,13 @@ def default_name(model: str, task: str) -> str:
 
 def _compute(tuning: FinetuningRun, run: Path, trials: Path, reporter: Reporter) -> ComputeConfig:
     """Return the requested precision, that of the started run, or the faster one."""
-    config, begun = tuning.config, run / RUN_CONFIG_FILE
-    if config.compute.precision != "auto":
-        return config.compute
-    if begun.exists():
-        return from_plain(ComputeConfig, read_config(begun)["compute"], where=str(begun))
-    return choose_compute(config.compute, tuning.trial(), trials, reporter)
+    compute, begun, trial = tuning.config.compute, run / RUN_CONFIG_FILE, tuning.trial()
+    if compute.precision == "auto" and begun.exists():
+        compute = from_plain(ComputeConfig, read_config(begun)["compute"], where=str(begun))
+    elif compute.precision == "auto":
+        compute = choose_compute(compute, trial, trials, reporter)
+    report_kernels(compute, trial, reporter)
+    return compute
 
 
 def _open(run: Path, config: FinetuneConfig, rows: LabelledRows, base_sha256: str) -> None:

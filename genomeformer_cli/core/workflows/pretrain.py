@@ -59,6 +59,7 @@ from genomeformer_cli.core.training.precision import (
     Trial,
     choose_compute,
     default_compute,
+    report_kernels,
 )
 from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, read_summary
@@ -259,6 +260,7 @@ class _Pretraining:
             check_sequence_parallel(model, memory.plan)
         trial = replace(trial, memory=memory)
         compute = self._broadcast(ComputeConfig, lambda: self._compute(trial))
+        report_kernels(compute, trial, reporter)
         run = TrainingRun(
             folder=self._folder,
             model=model,

@@ -88,6 +88,7 @@ def summarise(
             threads=str(torch.get_num_threads()),
             precision=run.compute.precision,
             compiled=run.compute.compile,
+            kernels=run.compute.kernels,
             processes=str(num_processes),
         ),
         corpus=corpus.manifest.name,

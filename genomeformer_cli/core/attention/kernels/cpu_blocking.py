@@ -32,11 +32,10 @@ def as_weights(x: Tensor, weight: Tensor) -> Tensor:
     return x.to(weight.dtype) if x.device.type == "cpu" else x
 
 
-def product_dtype(weight: Tensor) -> torch.dtype:
-    """Return the type of products with a weight on the CPU: that of autocast if it is active."""
-    if torch.is_autocast_enabled("cpu"):
-        return torch.get_autocast_dtype("cpu")
-    return weight.dtype
+def product_dtype(x: Tensor) -> torch.dtype:
+    """Return the type of matrix products with a tensor: that of autocast if it is active."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

@@ -27,6 +27,7 @@ from genomeformer_cli.core.attention.kernels.key_tiles import (
     tiled_softmax_backward,
     tiled_softmax_forward,
 )
+from genomeformer_cli.core.attention.kernels.masked_attention import in_window
 
 
 class _SlidingWindowAttention(torch.autograd.Function):
@@ -99,7 +100,7 @@ def sliding_window_attention(
         block, width, front = BLOCK, before + BLOCK + after, before - past
     num_blocks = -(-length // block)
     back = (num_blocks - 1) * block + width - front - past - length
-    band_CK = _band(q_GLD, (block, width), (front + past - before, front + past + after))
+    band_CK = _band(q_GLD, (block, width), front + past, (before, after))
     windows = KeyTiles(
         num_blocks=num_blocks,
         block=block,
@@ -133,13 +134,15 @@ def _in_groups(x_BHLD: Tensor) -> Tensor:
     return x_BHLD.to(torch.promote_types(x_BHLD.dtype, torch.float32)).flatten(0, 1)
 
 
-def _band(like: Tensor, size: tuple[int, int], limits: tuple[int, int]) -> Tensor:
-    """Return (C, K): 0 where key minus query is within the limits, `HIDDEN` elsewhere."""
+def _band(like: Tensor, size: tuple[int, int], first: int, window: tuple[int, int]) -> Tensor:
+    """Return (C, K): 0 where a query sees a key of its window, `HIDDEN` elsewhere.
+
+    `first` is the index of the key at the position of the first query.
+    """
     block, width = size
-    query_C1 = torch.arange(block, device=like.device)[:, None]
+    query_C1 = torch.arange(block, device=like.device)[:, None] + first
     offset_CK = torch.arange(width, device=like.device) - query_C1
-    outside_CK = (offset_CK < limits[0]) | (offset_CK > limits[1])
-    return like.new_zeros(size).masked_fill(outside_CK, HIDDEN)
+    return like.new_zeros(size).masked_fill(~in_window(offset_CK, *window), HIDDEN)
 
 
 def _band_bias(

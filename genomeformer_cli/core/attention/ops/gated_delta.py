@@ -23,6 +23,7 @@ from genomeformer_cli.core.attention.kernels.chunked_scan import (
     block_length,
     filled,
     in_chunks,
+    padding_of,
     scan,
     spans,
 )
@@ -31,6 +32,8 @@ from genomeformer_cli.core.attention.kernels.decay import (
     normalised,
     pairwise_decay,
 )
+from genomeformer_cli.core.attention.kernels.flash_linear import fused_delta_rule
+from genomeformer_cli.core.attention.kernels.fused import FLASH_LINEAR, use_fused
 from genomeformer_cli.core.attention.protocols import State
 from genomeformer_cli.core.errors import ConfigError
 
@@ -57,6 +60,15 @@ def gated_delta_attention(
         y (B, H, L, D) and S after the tokens.
     """
     q_BHLD, k_BHLD, v_BHLD, log_decay_BHL, replaced_BHL = tokens
+    if use_fused(FLASH_LINEAR, "gated-delta", q_BHLD):
+        padding_B1L1 = padding_of(mask_BL, slice(None))
+        unit_q, unit_k = (
+            _unit(filled(x, padding_B1L1).to(state_BHDD.dtype)) for x in (q_BHLD, k_BHLD)
+        )
+        read_BHLD, state_BHDD = fused_delta_rule(
+            (unit_q, unit_k, v_BHLD), (log_decay_BHL, replaced_BHL), mask_BL, state_BHDD
+        )
+        return normalised(read_BHLD, gain_HD).to(v_BHLD.dtype), state_BHDD
     numbers = NUMBERS_KEPT * max(CHUNK, v_BHLD.shape[-1])
     block = block_length(v_BHLD, chunk=CHUNK, numbers_a_token=numbers)
     out_BHLD, (state_BHDD,) = scan(

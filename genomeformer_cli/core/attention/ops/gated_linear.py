@@ -30,6 +30,8 @@ from genomeformer_cli.core.attention.kernels.decay import (
     normalised,
     pairwise_decay,
 )
+from genomeformer_cli.core.attention.kernels.flash_linear import fused_decaying_sums
+from genomeformer_cli.core.attention.kernels.fused import FLASH_LINEAR, use_fused
 from genomeformer_cli.core.attention.protocols import State
 from genomeformer_cli.core.errors import ConfigError
 
@@ -54,6 +56,11 @@ def gated_linear_attention(
         y (B, H, L, D) and S after the tokens.
     """
     q_BHLD, k_BHLD, v_BHLD, log_decay_BHL = tokens
+    if use_fused(FLASH_LINEAR, "gated-linear", q_BHLD):
+        read_BHLD, state_BHDD = fused_decaying_sums(
+            (q_BHLD, k_BHLD, v_BHLD), log_decay_BHL, mask_BL, state_BHDD
+        )
+        return normalised(read_BHLD, gain_HD).to(v_BHLD.dtype), state_BHDD
     numbers = NUMBERS_KEPT * max(CHUNK, v_BHLD.shape[-1])
     block = block_length(v_BHLD, chunk=CHUNK, numbers_a_token=numbers)
     out_BHLD, (state_BHDD,) = scan(

@@ -20,6 +20,9 @@ from genomeformer_cli.core.attention.kernels.feature_maps import (
     FeatureMap,
     SquaredFeatures,
 )
+from genomeformer_cli.core.attention.kernels.flash_linear import fused_causal_scan
+from genomeformer_cli.core.attention.kernels.fused import FLASH_LINEAR, use_fused
+from genomeformer_cli.core.attention.protocols import State
 from genomeformer_cli.core.attention.summed import CausalSummedAttention, SummedAttention
 from genomeformer_cli.core.proposals import look_up
 
@@ -91,3 +94,17 @@ class CausalLinearAttention(CausalSummedAttention):
         """Return the feature map."""
         del like
         return self.feature_map
+
+    def step(
+        self,
+        q_BHLD: Tensor,
+        k_BHLD: Tensor,
+        v_BHLD: Tensor,
+        mask_BL: Tensor | None,
+        gates_BHLG: Tensor | None,
+        state: State,
+    ) -> tuple[Tensor, State]:
+        """Attend over the next tokens."""
+        if use_fused(FLASH_LINEAR, "linear", q_BHLD):
+            return fused_causal_scan((q_BHLD, k_BHLD, v_BHLD), mask_BL, state, self.feature_map)
+        return super().step(q_BHLD, k_BHLD, v_BHLD, mask_BL, gates_BHLG, state)

@@ -11,6 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from genomeformer_cli.core.attention.kernels.fused import FLEX, refuse_fused, use_fused
+from genomeformer_cli.core.attention.kernels.masked_attention import (
+    MaskRule,
+    document_rule,
+    masked_attention,
+)
 from genomeformer_cli.core.attention.kernels.sliding_window import sliding_window_attention
 from genomeformer_cli.core.errors import ConfigError
 
@@ -26,6 +32,9 @@ def local_attention(
 ) -> Tensor:
     """Attend to the real positions within the window; the output is 0 at padding."""
     after = 0 if causal else window
+    if use_fused(FLEX, "local", q_BHLD):
+        rule = MaskRule(before=window, after=after, real_BL=mask_BL)
+        return masked_attention(q_BHLD, k_BHLD, v_BHLD, rule)
     if mask_BL is None:
         out_BHLD = sliding_window_attention(
             (q_BHLD, k_BHLD, v_BHLD), None, before=window, after=after
@@ -83,6 +92,15 @@ class LocalAttention(nn.Module):
         assert gates_BHLG is None
         return local_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, window=self.reach, causal=False)
 
+    def attend_documents(
+        self, q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, documents_BL: Tensor
+    ) -> Tensor | None:
+        """Attend within the documents of each row; None without a fused kernel."""
+        if not use_fused(FLEX, "local", q_BHLD):
+            return None
+        rule = document_rule(documents_BL, before=self.reach, after=self.reach)
+        return masked_attention(q_BHLD, k_BHLD, v_BHLD, rule)
+
 
 class CausalLocalAttention(nn.Module):
     """Causal local attention; its state holds the last W keys and values.
@@ -112,6 +130,15 @@ class CausalLocalAttention(nn.Module):
         assert gates_BHLG is None
         return local_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, window=self.reach, causal=True)
 
+    def attend_documents(
+        self, q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, documents_BL: Tensor
+    ) -> Tensor | None:
+        """Attend within the documents of each row; None without a fused kernel."""
+        if not use_fused(FLEX, "local", q_BHLD):
+            return None
+        rule = document_rule(documents_BL, before=self.reach, after=0)
+        return masked_attention(q_BHLD, k_BHLD, v_BHLD, rule)
+
     def start(self, batch: int, num_heads: int, like: Tensor) -> tuple[Tensor, ...]:
         """Return keys and values (B, H, W, D) and their mask (B, W), all masked.
 
@@ -135,6 +162,7 @@ class CausalLocalAttention(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Attend over the next positions; keep the last W of them."""
         assert gates_BHLG is None
+        refuse_fused("local", "it goes slice by slice; use `--memory full`")
         if q_BHLD.shape[2] == 0:
             return v_BHLD, state
         if mask_BL is None:

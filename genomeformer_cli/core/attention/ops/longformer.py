@@ -13,6 +13,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from genomeformer_cli.core.attention.kernels.fused import FLEX, use_fused
+from genomeformer_cli.core.attention.kernels.masked_attention import (
+    MaskRule,
+    document_rule,
+    masked_attention,
+)
 from genomeformer_cli.core.attention.kernels.sliding_window import sliding_window_attention
 from genomeformer_cli.core.errors import ConfigError
 
@@ -32,13 +38,16 @@ def longformer_attention(
     real_BL = mask_BL
     if real_BL is None:
         real_BL = torch.ones(batch, length, dtype=torch.bool, device=q_BHLD.device)
-    else:
+    index_BE, is_global_BL = _global_positions(real_BL, num_global)
+    if use_fused(FLEX, "longformer", q_BHLD):
+        rule = MaskRule(before=window, after=window, real_BL=mask_BL, global_BL=is_global_BL)
+        return masked_attention(q_BHLD, k_BHLD, v_BHLD, rule)
+    if mask_BL is not None:
         padding_B1L1 = ~real_BL[:, None, :, None]
         q_BHLD, k_BHLD, v_BHLD = (x.masked_fill(padding_B1L1, 0) for x in (q_BHLD, k_BHLD, v_BHLD))
     q_BHLD, k_BHLD, v_BHLD = (
         x.to(torch.promote_types(dtype, torch.float32)) for x in (q_BHLD, k_BHLD, v_BHLD)
     )
-    index_BE, is_global_BL = _global_positions(real_BL, num_global)
     out_BHLD = sliding_window_attention(
         (q_BHLD, k_BHLD, v_BHLD),
         real_BL & ~is_global_BL,
@@ -119,3 +128,14 @@ class LongformerAttention(nn.Module):
         return longformer_attention(
             q_BHLD, k_BHLD, v_BHLD, mask_BL, window=self.window, num_global=self.num_global
         )
+
+    def attend_documents(
+        self, q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, documents_BL: Tensor
+    ) -> Tensor | None:
+        """Attend within the documents of each row; None without a fused kernel."""
+        if not use_fused(FLEX, "longformer", q_BHLD):
+            return None
+        rule = document_rule(
+            documents_BL, before=self.window, after=self.window, num_global=self.num_global
+        )
+        return masked_attention(q_BHLD, k_BHLD, v_BHLD, rule)

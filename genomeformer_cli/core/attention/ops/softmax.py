@@ -10,6 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genomeformer_cli.core.attention.kernels.fused import FLEX, use_fused
+from genomeformer_cli.core.attention.kernels.masked_attention import (
+    document_rule,
+    masked_attention,
+)
 from genomeformer_cli.core.attention.protocols import State
 
 # On a CPU in bfloat16 the fused kernel's way back works on blocks that shorter rows do not fill.
@@ -85,6 +90,15 @@ class SoftmaxAttention(nn.Module):
         """Attend."""
         del gates_BHLG
         return softmax_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, causal=self.causal)
+
+    def attend_documents(
+        self, q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, documents_BL: Tensor
+    ) -> Tensor | None:
+        """Attend within the documents of each row; None without a fused kernel."""
+        if not use_fused(FLEX, "softmax", q_BHLD):
+            return None
+        rule = document_rule(documents_BL, before=None, after=0 if self.causal else None)
+        return masked_attention(q_BHLD, k_BHLD, v_BHLD, rule)
 
     def start_cache(self, batch: int, num_heads: int, like: Tensor) -> State:
         """Return the empty cache of keys and values."""
