@@ -25,7 +25,7 @@ import typer.main
 import genomeformer_cli.core
 from genomeformer_cli.app import app
 from genomeformer_cli.core import errors
-from genomeformer_cli.core.attention.registry import ATTENTIONS
+from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionEntry
 from genomeformer_cli.core.config_text import default_of, documented, read_config
 from genomeformer_cli.core.configuration import describe_type, from_plain, to_plain
 from genomeformer_cli.core.formats import text
@@ -155,12 +155,21 @@ def _presets() -> Iterator[str]:
     yield "\n".join(lines)
 
 
+def _fused_kernel(entry: AttentionEntry) -> str:
+    if entry.fused is None:
+        return ""
+    if {*entry.directions} <= {*entry.fused_directions}:
+        return entry.fused.name
+    return f"{entry.fused.name} ({', '.join(entry.fused_directions)})"
+
+
 def attention_page() -> str:
     """The collection: what each mechanism can do, what it costs, which memory plans it can use."""
     lines = [
-        "| attention | directions | values | time | memory | plans | options | limit | paper |"
+        "| attention | directions | values | time | memory | plans | options | limit "
+        "| fused kernel | paper |"
     ]
-    lines.append("|---" * 9 + "|")
+    lines.append("|---" * 10 + "|")
     for name, entry in ATTENTIONS.items():
         page = f"[`{name}`](../concepts/attention-{name}.md)"
         kind = "exact" if entry.exact else "approximates softmax"
@@ -175,6 +184,7 @@ def attention_page() -> str:
             plans,
             options,
             entry.limit,
+            _fused_kernel(entry),
             entry.paper,
         )
         lines.append(f"| {' | '.join(cells)} |")

@@ -166,6 +166,17 @@ def test_json_describes_the_file(run_cli: RunCommand, tmp_path: Path, trained: P
     assert str(output) in done.out
 
 
+def test_kernels_of_the_environment_are_checked_and_named(
+    run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ("embed", "-", "--model", RELEASED)
+    monkeypatch.setenv("GENOMEFORMER_KERNELS", "fast")
+    refused = run_cli(*line, stdin=b">a\nACGT\n")
+    assert_failure(refused, "`GENOMEFORMER_KERNELS`: invalid choice `fast`", exit_code=2)
+    monkeypatch.setenv("GENOMEFORMER_KERNELS", "plain")
+    assert "kernels: " in run_cli(*line, "--verbose", stdin=b">a\nACGT\n").err
+
+
 def test_json_and_the_array_cannot_share_stdout(run_cli: RunCommand) -> None:
     done = run_cli("embed", str(PROMOTERS), "--model", RELEASED, "--json")
     assert_failure(done, "standard output", hint="-o", exit_code=2)

@@ -145,7 +145,7 @@ def test_every_option_is_part_of_the_configuration(
     }
     assert {key: run["training"][key] for key in wanted} == wanted
     assert (run["model"]["context"], run["masking"]["span"]) == (64, 3)
-    assert run["compute"] == {"precision": "fp32", "compile": "off"}
+    assert run["compute"] == {"precision": "fp32", "compile": "off", "kernels": "auto"}
 
 
 def test_what_was_chosen_stays_with_the_run(
@@ -214,16 +214,19 @@ def test_a_run_of_something_else_is_refused_and_the_difference_named(
         ("--set training.ema=1.5", "between 0 and 1"),
         ("--set training.optimizer=sgd", "training.optimizer"),
         ("--set compute.precision=fp8", "compute.precision"),
+        ("--set compute.kernels=fast", "compute.kernels"),
+        ("--set compute.kernels=fused --attention local --device cpu", "`local` attention cannot"),
         ("--set masking.span=0", "spans"),
         ("--set training.both_strands=true --objective causal", "both strands"),
     ],
 )
 def test_invalid_requests_are_refused_before_training(
-    options: str, words: str, run_cli: RunCommand, config: str
+    options: str, words: str, run_cli: RunCommand, config: str, cache_home: Path
 ) -> None:
     corpus(run_cli, "c")
     arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config]
     assert_failure(run_cli(*arguments, *options.split()), words, hint="", exit_code=2)
+    assert not any((cache_home / "runs" / "r").glob("*"))
 
 
 def test_runs_are_watched_beside_each_other(

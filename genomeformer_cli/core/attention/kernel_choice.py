@@ -43,7 +43,7 @@ def describe_kernels(
     }
     if not layers and choice == "fused":
         raise no_fused_kernel("this model's", "its layers have none")
-    found = {
+    kernels = {
         name: _kernel_of(
             layer,
             choice,
@@ -57,7 +57,7 @@ def describe_kernels(
         )
         for name, layer in layers.items()
     }
-    return ", ".join(f"{name}: {kernel}" for name, kernel in found.items()) or PLAIN
+    return ", ".join(f"{name}: {kernel}" for name, kernel in kernels.items()) or PLAIN
 
 
 def _kernel_of(

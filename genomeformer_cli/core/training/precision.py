@@ -28,7 +28,9 @@ from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.forecast import Step, random_examples
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 
@@ -170,6 +172,22 @@ def choose_compute(
             f"measured on this machine: {listing} per step; using {precision}, compile {compiled}"
         )
     return _ways(compute, precision, compiled)
+
+
+def check_kernels(compute: ComputeConfig, config: ModelConfig, device: torch.device) -> None:
+    """Check, before a run is made, that its mechanisms can run in the requested kernels.
+
+    Raises:
+        ConfigError: `compute.kernels=fused`, and a mechanism cannot.
+    """
+    if compute.kernels == "fused":
+        describe_kernels(
+            build_model(replace(config, depth=len(config.attention.names))),
+            compute.kernels,
+            device=device,
+            dtype=torch.float32 if compute.precision == "fp32" else torch.bfloat16,
+            length=config.context,
+        )
 
 
 def report_kernels(compute: ComputeConfig, trial: Trial, reporter: Reporter) -> None:

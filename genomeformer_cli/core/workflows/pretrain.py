@@ -56,6 +56,7 @@ from genomeformer_cli.core.training.loop import TrainingRun, check_rows, train
 from genomeformer_cli.core.training.parallel_config import ParallelConfig
 from genomeformer_cli.core.training.precision import (
     ComputeConfig,
+    check_kernels,
     Trial,
     choose_compute,
     default_compute,
@@ -201,6 +202,7 @@ class _Pretraining:
             self._corpus.tokenizer,
             None if self._origin is None else trainable_config(self._origin.model.config),
         )
+        check_kernels(self._config.compute, self._config.model, self.device)
 
     def run(self) -> PretrainResult:
         with self._lock():

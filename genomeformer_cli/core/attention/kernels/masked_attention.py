@@ -33,12 +33,12 @@ def in_window(offset: Tensor, before: int | None, after: int | None) -> Tensor:
         before: Visible positions to the left; None: all.
         after: Visible positions to the right; None: all.
     """
-    seen = torch.ones_like(offset, dtype=torch.bool)
+    visible = torch.ones_like(offset, dtype=torch.bool)
     if before is not None:
-        seen = seen & (offset >= -before)
+        visible = visible & (offset >= -before)
     if after is not None:
-        seen = seen & (offset <= after)
-    return seen
+        visible = visible & (offset <= after)
+    return visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,21 +48,21 @@ class MaskRule:
     before: int | None = None  # Visible positions to the left; None: all.
     after: int | None = None  # Visible positions to the right; None: all.
     real_BL: Tensor | None = None  # True at real positions; None: all are real.
-    # True at positions that see, and are seen from, beyond the window.
+    # True at positions that see, and are visible from, beyond the window.
     global_BL: Tensor | None = None
     # Number of the document of each position, which never falls along a row; None: one document.
     document_BL: Tensor | None = None
 
     def sees(self, row: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """Return True where a query sees a key; the arguments are indices of one shape."""
-        seen = in_window(key - query, self.before, self.after)
+        visible = in_window(key - query, self.before, self.after)
         if self.global_BL is not None:
-            seen = seen | self.global_BL[row, query] | self.global_BL[row, key]
+            visible = visible | self.global_BL[row, query] | self.global_BL[row, key]
         if self.document_BL is not None:
-            seen = seen & (self.document_BL[row, query] == self.document_BL[row, key])
+            visible = visible & (self.document_BL[row, query] == self.document_BL[row, key])
         if self.real_BL is not None:
-            seen = seen & self.real_BL[row, key]
-        return seen
+            visible = visible & self.real_BL[row, key]
+        return visible
 
     def padded(self, like_BHLD: Tensor, surplus: int) -> MaskRule:
         """Return the rule of rows with padding added at the end."""
@@ -130,7 +130,7 @@ def document_rule(
         documents_BL: Document numbers, negative at padding; equal neighbours are one document.
         before: Visible positions to the left; None: all.
         after: Visible positions to the right; None: all.
-        num_global: First positions of each document that see, and are seen from, all of it.
+        num_global: First positions of each document that see, and are visible from, all of it.
     """
     starts_BL = torch.ones_like(documents_BL, dtype=torch.bool)
     starts_BL[:, 1:] = documents_BL[:, 1:] != documents_BL[:, :-1]
@@ -183,11 +183,11 @@ def _block_mask(rule: MaskRule, length: int, device: torch.device) -> Any:
         del head
         return rule.sees(row, query, key)
 
-    partial = _listed(touched & ~whole)
-    return BlockMask.from_kv_blocks(*partial, *_listed(whole), BLOCK_SIZE=BLOCK, mask_mod=mask)
+    partial = _block_lists(touched & ~whole)
+    return BlockMask.from_kv_blocks(*partial, *_block_lists(whole), BLOCK_SIZE=BLOCK, mask_mod=mask)
 
 
-def _listed(blocks_RNN: Tensor) -> tuple[Tensor, Tensor]:
+def _block_lists(blocks_RNN: Tensor) -> tuple[Tensor, Tensor]:
     """Return the number of key blocks of each query block, and their indices first."""
     counts_RN = blocks_RNN.sum(dim=-1, dtype=torch.int32)
     order_RNN = blocks_RNN.to(torch.int8).argsort(dim=-1, descending=True, stable=True)
