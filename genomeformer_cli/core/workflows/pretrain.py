@@ -56,8 +56,8 @@ from genomeformer_cli.core.training.loop import TrainingRun, check_rows, train
 from genomeformer_cli.core.training.parallel_config import ParallelConfig
 from genomeformer_cli.core.training.precision import (
     ComputeConfig,
-    check_kernels,
     Trial,
+    check_kernels,
     choose_compute,
     default_compute,
     report_kernels,
