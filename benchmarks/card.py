@@ -28,6 +28,7 @@ import torch
 from card_likelihood import Arrays, LikelihoodConfig, measure_likelihood
 from card_probes import KMERS, TWIN, ProbesConfig, measure_task, width_of
 from phage_genomes import PhageHostConfig
+from phage_host import Cache
 from phage_host import measure as measure_phages
 
 from genomeformer_cli._version import __version__
@@ -53,10 +54,6 @@ SECTIONS = (LIKELIHOOD, PROBES, PHAGES)
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h
 
 
-class OutOfTimeError(Exception):
-    """The CPU seconds of this call are spent; what was measured is saved."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class CardConfig:
     """Settings of the measurements."""
@@ -79,8 +76,8 @@ class Workspace:
 
     def __init__(self, folder: Path, identity: Mapping[str, str], seconds: float | None) -> None:
         self.folder = folder
+        self.seconds = seconds
         self._identity = dict(identity)
-        self._seconds = seconds
 
     def arrays(
         self, name: str, inputs: Mapping[str, object], compute: Callable[[], Arrays]
@@ -88,15 +85,15 @@ class Workspace:
         """Return saved arrays, or compute and save them.
 
         Raises:
-            OutOfTimeError: The CPU seconds are spent.
+            TimeoutError: The CPU seconds are spent.
         """
         text = json.dumps([name, self._identity, inputs], sort_keys=True, default=list)
         path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
         if path.is_file():
             with np.load(path) as saved:
                 return dict(saved)
-        if self._seconds is not None and time.process_time() > self._seconds:
-            raise OutOfTimeError(name)
+        if self.seconds is not None and time.process_time() > self.seconds:
+            raise TimeoutError(name)
         print(f"measuring {name}", file=sys.stderr, flush=True)
         arrays = compute()
         with atomic_file(path) as file:
@@ -162,7 +159,7 @@ def phages(measured: Measured) -> dict[str, Any]:
         measured.models["model"],
         genomes,
         config,
-        measured.workspace.folder,
+        Cache(folder=measured.workspace.folder, seconds=measured.workspace.seconds),
     )
     layers = measured.models["model"].layers
     inputs = {**asdict(config), **checksums(genomes), "layers": layers}
@@ -281,7 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         sections = measure_sections(measured, tuple(options.only) or SECTIONS)
-    except OutOfTimeError as stopped:
+    except TimeoutError as stopped:
         print(f"stopped before {stopped}; the same command continues", file=sys.stderr)
         return UNFINISHED
     card = {

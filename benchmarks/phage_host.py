@@ -51,24 +51,26 @@ from genomeformer_cli.core.evaluation.token_scores import percentile_interval
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, weights_digest
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import SilentReporter
-from genomeformer_cli.core.sequence import NUM_REAL_BASES
+from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.atomic import atomic_file, write_json
 from genomeformer_cli.core.store.layout import Store
 
 KS = (4, 5, 6, 7)
 NUM_SAMPLES = 1_000
 MODEL, TWIN = "model", "random"
+# Regions whose vectors are saved together.
+CHUNK = 50
 Floats = npt.NDArray[np.float64]
 
 
 def embed_parts(
-    loaded: LoadedModel, regions: Regions, config: PhageHostConfig
+    loaded: LoadedModel, regions: Sequence[Codes], config: PhageHostConfig
 ) -> list[npt.NDArray[np.float32]]:
     """Return the mean vectors of every part, one array (parts, E) per layer."""
     embedder = Embedder(loaded, EmbedOptions(layers="all", pool="mean"))
     parts = [
         codes[start : start + config.part]
-        for codes in regions.codes
+        for codes in regions
         for start in range(0, codes.size, config.part)
     ]
     vectors = np.concatenate(
@@ -83,6 +85,14 @@ def layer_rules(depth: int) -> list[tuple[int, ...]]:
     """Return the candidates: every layer, and a few of them side by side."""
     quarters = tuple(sorted({0, depth * 3 // 8, depth * 3 // 4}))
     return [*((layer,) for layer in range(depth + 1)), quarters, tuple(range(0, depth + 1, 2))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """Vectors saved between calls."""
+
+    folder: Path | None = None
+    seconds: float | None = None  # CPU seconds after which no chunk is begun.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +198,7 @@ def _plain(value: float, samples: Floats) -> list[float]:
 
 
 def measure(
-    loaded: LoadedModel, data: Path, config: PhageHostConfig, cache: Path | None = None
+    loaded: LoadedModel, data: Path, config: PhageHostConfig, cache: Cache
 ) -> dict[str, Any]:
     """Return the results of every length, with the numbers of genomes.
 
@@ -196,7 +206,10 @@ def measure(
         loaded: Model.
         data: Folder of the genomes.
         config: Settings.
-        cache: Folder for vectors, which a later call with the same settings reads.
+        cache: Vectors of an earlier call.
+
+    Raises:
+        TimeoutError: The CPU seconds are spent.
     """
     regions = draw_regions(read_genomes(data), config)
     vectors = {
@@ -216,28 +229,34 @@ def measure(
 
 
 def cached_parts(
-    loaded: LoadedModel,
-    source: str,
-    regions: Regions,
-    config: PhageHostConfig,
-    cache: Path | None,
+    loaded: LoadedModel, source: str, regions: Regions, config: PhageHostConfig, cache: Cache
 ) -> list[npt.NDArray[np.float32]]:
-    """Return the vectors of the model or of its random twin, from the cache if they are there."""
+    """Return the vectors of the model or of its random twin, one array per layer.
+
+    Raises:
+        TimeoutError: The CPU seconds are spent; what was computed is in the cache.
+    """
     if source == TWIN:
         (random,) = random_twins(loaded, config.seed, 1).values()
         loaded = replace(loaded, model=random)
-    digest = hashlib.sha256(weights_digest(loaded.model).encode())
-    for codes in regions.codes:
-        digest.update(codes.tobytes())
-    path = None if cache is None else cache / f"{source}-{digest.hexdigest()[:16]}.npz"
-    if path is not None and path.is_file():
-        with np.load(path) as saved:
-            return [saved[f"arr_{index}"] for index in range(len(saved.files))]
-    parts = embed_parts(loaded, regions, config)
-    if path is not None:
-        with atomic_file(path) as file:
-            np.savez(file, *parts)
-    return parts
+    weights = weights_digest(loaded.model)
+    chunks = []
+    for first in range(0, len(regions.codes), CHUNK):
+        codes = regions.codes[first : first + CHUNK]
+        digest = hashlib.sha256(weights.encode() + b"".join(part.tobytes() for part in codes))
+        path = cache.folder and cache.folder / f"{source}-{digest.hexdigest()[:20]}.npz"
+        if path and path.is_file():
+            with np.load(path) as saved:
+                chunks.append([saved[f"arr_{index}"] for index in range(len(saved.files))])
+            continue
+        if cache.seconds is not None and time.process_time() > cache.seconds:
+            raise TimeoutError(f"vectors of {source}, region {first}")
+        layers = embed_parts(loaded, codes, config)
+        if path:
+            with atomic_file(path) as file:
+                np.savez(file, *layers)
+        chunks.append(layers)
+    return [np.concatenate(layer) for layer in zip(*chunks, strict=True)]
 
 
 def main() -> None:
@@ -251,7 +270,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--cache", type=Path, help="folder for vectors")
-    parser.add_argument("--embed", choices=[MODEL, TWIN], help="fill the cache, no more")
+    parser.add_argument("--seconds", type=float, help="CPU seconds; the same command continues")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     config = PhageHostConfig(regions=options.regions, seed=options.seed)
@@ -260,12 +279,8 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     loaded = read_model(model_folder(options.model, store=Store(), reporter=SilentReporter()))
-    if options.embed:
-        regions = draw_regions(read_genomes(options.data), config)
-        cached_parts(loaded, options.embed, regions, config, options.cache)
-        print(f"{time.process_time():.0f} s of CPU")
-        return
-    results = measure(loaded, options.data, config, options.cache)
+    cache = Cache(folder=options.cache, seconds=options.seconds)
+    results = measure(loaded, options.data, config, cache)
     print(f"genomes with test rows: {results['test_genomes']}")
     print(
         "| windows | vectors | MCC | gain over the k-mers that validation selects |",

@@ -9,7 +9,7 @@ import card
 import numpy as np
 import pytest
 from phage_genomes import HOST, PHAGE, PhageHostConfig, draw_regions, read_genomes, split_genomes
-from phage_host import measure
+from phage_host import Cache, measure
 
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.model_io.model_folder import read_model
@@ -164,8 +164,10 @@ def test_vectors_of_phages_are_read_from_the_cache(
 ) -> None:
     loaded = read_model(bundle)
     config = PhageHostConfig(regions=12, lengths=(500, 1_000), part=500)
-    first = measure(loaded, data / "genomes", config, tmp_path)
+    with pytest.raises(TimeoutError):
+        measure(loaded, data / "genomes", config, Cache(folder=tmp_path, seconds=0))
+    first = measure(loaded, data / "genomes", config, Cache(folder=tmp_path))
     monkeypatch.setattr("phage_host.embed_parts", None)
-    assert measure(loaded, data / "genomes", config, tmp_path) == first
+    assert measure(loaded, data / "genomes", config, Cache(folder=tmp_path)) == first
     assert set(first["lengths"]) == {"500", "1000"}
     assert first["lengths"]["1000"]["num_rows"] * 2 == first["lengths"]["500"]["num_rows"]
