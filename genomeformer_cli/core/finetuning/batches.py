@@ -89,6 +89,18 @@ def steps_per_epoch(num_rows: int, batch_size: int) -> int:
     return -(-num_rows // batch_size)
 
 
+def draw_epoch(lengths: RowIndices, batch_size: int, seed: int, epoch: int) -> list[RowIndices]:
+    """Return the rows of each step of an epoch, rows of similar length together."""
+    generator = np.random.default_rng([seed, _ORDER, epoch])
+    order = generator.permutation(lengths.size)
+    chunk_size = batch_size * _BATCHES_SORTED
+    for first in range(0, order.size, chunk_size):
+        chunk = order[first : first + chunk_size]
+        order[first : first + chunk_size] = chunk[np.argsort(lengths[chunk], kind="stable")]
+    batches = np.split(order, np.arange(batch_size, order.size, batch_size))
+    return [batches[number] for number in generator.permutation(len(batches))]
+
+
 @dataclass(eq=False)
 class TaskBatches:
     """Factory of the batch of any step."""
@@ -103,7 +115,9 @@ class TaskBatches:
     def __post_init__(self) -> None:
         self._train = self.rows.splits[TRAIN]
         self._lengths = np.array([self.rows.codes[row].size for row in self._train])
-        self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
+        self._epoch = lru_cache(maxsize=2)(
+            lambda epoch: draw_epoch(self._lengths, self.batch_size, self.seed, epoch)
+        )
 
     def make(self, step: int) -> TaskBatch:
         """Return the batch of a step."""
@@ -157,15 +171,3 @@ class TaskBatches:
         return MicroBatch(
             rows=rows, inputs=inputs, targets=stack_targets(self.rows.label_space, targets)
         )
-
-    def _draw_epoch(self, epoch: int) -> list[RowIndices]:
-        generator = np.random.default_rng([self.seed, _ORDER, epoch])
-        order = generator.permutation(self._train.size)
-        chunk_size = self.batch_size * _BATCHES_SORTED
-        for first in range(0, order.size, chunk_size):
-            chunk = order[first : first + chunk_size]
-            order[first : first + chunk_size] = chunk[
-                np.argsort(self._lengths[chunk], kind="stable")
-            ]
-        batches = np.split(order, np.arange(self.batch_size, order.size, self.batch_size))
-        return [batches[number] for number in generator.permutation(len(batches))]

@@ -114,6 +114,9 @@ class FinetuneConfig:
     validate_every: int = 0  # Steps between validations; 0: once per epoch, and at least ten times.
     # Learning rate of the twin with random weights; 0: that of the model.
     scratch_rate: float = 0.0
+    # Passes over the unlabelled training rows with the pretraining objective before fine-tuning.
+    adapt: float = 0.0
+    adapt_rate: float = 5e-4  # Peak learning rate of these passes.
     # Fit baselines to the same rows: linear models of k-mers, gapped k-mers and bases in their
     # places, and a small convolutional network from random weights.
     baselines: bool = False
@@ -135,10 +138,11 @@ class FinetuneConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.epochs <= 0 or min(self.scratch_rate, self.validate_every) < 0:
+        positive = min(self.epochs, self.adapt_rate)
+        if positive <= 0 or min(self.scratch_rate, self.validate_every, self.adapt) < 0:
             raise ConfigError(
-                "epochs must be positive, rates and intervals not negative",
-                hint="10 epochs are usual",
+                "epochs must be positive, rates, intervals and passes of `adapt` not negative",
+                hint="10 epochs are usual; 0 leaves out `adapt`",
             )
         if self.compute.compile != "off":
             raise ConfigError("fine-tuning does not support `compile`", hint='compile = "off"')

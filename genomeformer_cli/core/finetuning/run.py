@@ -67,6 +67,8 @@ class FinetuningRun:
     config: FinetuneConfig  # Resolved configuration.
     base: Path  # Folder of the pretrained weights.
     device: torch.device  # Device of the computation.
+    # Folder of weights that were adapted to the training rows; None: start from `base`.
+    adapted: Path | None = None
 
     @property
     def num_rows(self) -> dict[str, int]:
@@ -342,7 +344,7 @@ def _start(
         config = read_model_config(finetuning.base)
         model = build_model(config, seed=seed + _SCRATCH_SEED_SHIFT)
     else:
-        model = read_model(finetuning.base).model
+        model = read_model(finetuning.adapted or finetuning.base).model
     model.to(finetuning.device)
     if options.method == "lora":
         add_lora(model, options.rank, options.alpha, seed=seed)

@@ -19,12 +19,12 @@ from torch import Tensor
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.data.mixture import Mixture
-from genomeformer_cli.core.data.windows import Sampling, Short, WindowSampler
+from genomeformer_cli.core.data.windows import Sampling, Short, Windows, WindowSampler
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.objectives.examples import make_examples
 from genomeformer_cli.core.objectives.loss import Examples
-from genomeformer_cli.core.tokenizers.protocol import PAD_ID
+from genomeformer_cli.core.tokenizers.protocol import PAD_ID, OrderedTokenizer
 from genomeformer_cli.core.tokenizers.token_lengths import token_layout
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.feature_redraw import check_redraw
@@ -97,12 +97,9 @@ class Batches:
     ) -> None:
         check_redraw(model, config)
         self._tokenizer = corpus.tokenizer
-        self._geometry = token_layout(corpus.tokenizer)
-        self._model = model
-        span = masking.span + self._geometry.shortest_span - 1
-        self._masking = replace(masking, span=span)
+        self._model, self._masking = model, masking
         self._stages = stages(config, model.context)
-        if self._geometry.overlaps and model.direction == "two-stack":
+        if token_layout(corpus.tokenizer).overlaps and model.direction == "two-stack":
             raise ConfigError(
                 "two stacks would read each base off the k-mers beside it, which overlap",
                 hint="use k-mers without overlap, or `--tokenizer char`",
@@ -141,18 +138,39 @@ class Batches:
         """Build the batch of a step."""
         stage = stage_of(step, self._stages)
         windows, generator = self._samplers[stage.length].batch(step - stage.first)
-        real_ids = self._tokenizer.real_ids
-        examples = make_examples(windows, real_ids, self._model, self._masking, generator)
-        bases_V = self._geometry.bases_V
-        targets = examples.targets_BL.numpy()
-        return Batch(
-            step=step,
-            examples=examples,
-            num_tokens=int((windows.tokens_BL != PAD_ID).sum()),
-            num_bases=int(bases_V[windows.tokens_BL].sum()),
-            target_bases=int(np.take(bases_V, targets[targets >= 0]).sum()),
-            total_weight=examples.total_weight,
-        )
+        options = (self._model, self._masking)
+        return make_batch(step, windows, self._tokenizer, options, generator)
+
+
+def make_batch(
+    step: int,
+    windows: Windows,
+    tokenizer: OrderedTokenizer,
+    options: tuple[ModelConfig, MaskingConfig],
+    generator: np.random.Generator,
+) -> Batch:
+    """Build the batch of a step from its windows.
+
+    Args:
+        step: Step number.
+        windows: Windows of the step.
+        tokenizer: Tokenizer of the windows.
+        options: Model configuration, and masking; spans are in bases.
+        generator: Random generator of the masks.
+    """
+    model, masking = options
+    layout = token_layout(tokenizer)
+    masking = replace(masking, span=masking.span + layout.shortest_span - 1)
+    examples = make_examples(windows, tokenizer.real_ids, model, masking, generator)
+    targets = examples.targets_BL.numpy()
+    return Batch(
+        step=step,
+        examples=examples,
+        num_tokens=int((windows.tokens_BL != PAD_ID).sum()),
+        num_bases=int(layout.bases_V[windows.tokens_BL].sum()),
+        target_bases=int(np.take(layout.bases_V, targets[targets >= 0]).sum()),
+        total_weight=examples.total_weight,
+    )
 
 
 def short_segments(corpus: Corpus, model: ModelConfig, config: TrainingConfig) -> Short:

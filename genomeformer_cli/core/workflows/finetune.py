@@ -17,6 +17,7 @@ from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import EntryExistsError
 from genomeformer_cli.core.evaluation.labels import Missing
+from genomeformer_cli.core.finetuning.adaptation import adapt
 from genomeformer_cli.core.finetuning.base_model import BaseModel, describe_base
 from genomeformer_cli.core.finetuning.baselines import fit_baselines
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
@@ -172,6 +173,7 @@ def finetune_model(
         _open(run, config, rows, base.weights_sha256)
         for note in rows.notes:
             reporter.note(note)
+        tuning = adapt(tuning, run, reporter)
         baselines = fit_baselines(tuning, run, reporter) if config.baselines else ()
         results = _all_seeds(request, tuning, run, name, reporter)
         summary = dataclasses.replace(
