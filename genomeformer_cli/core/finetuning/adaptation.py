@@ -126,6 +126,7 @@ def _train(finetuning: FinetuningRun, folder: Path, reporter: Reporter) -> Loade
     batches = RowBatches(loaded, codes, batch_size=batch_size, seed=config.training.seed)
     steps = math.ceil(config.adapt * steps_per_epoch(len(codes), batch_size))
     longest = min(max(row.size for row in codes), loaded.model.config.context)
+    rows_at_once = max(config.tuning.tokens_per_batch // longest, 1)
     interval = max(steps // _CHECKPOINTS, 1)
     folder.mkdir(parents=True, exist_ok=True)
     reporter.note(f"adapting the model to {len(codes):,} unlabelled training rows: {steps:,} steps")
@@ -156,9 +157,7 @@ def _train(finetuning: FinetuningRun, folder: Path, reporter: Reporter) -> Loade
                 validate_every=interval,
                 checkpoint_every=interval,
             ),
-            memory=MemoryConfig(
-                plan="full", rows=max(config.tuning.tokens_per_batch // longest, 1)
-            ),
+            memory=MemoryConfig(plan="full", rows=rows_at_once),
             compute=config.compute,
             validate=score,
         ),
