@@ -44,7 +44,6 @@ _PLACES = {
     "method": "tuning.method",
     "linear": "tuning.linear",
     "epochs": "epochs",
-    "adapt": "adapt",
     "learning_rate": "training.learning_rate",
     "seed": "training.seed",
 }
@@ -126,14 +125,6 @@ def command(
         float,
         Option("--learning-rate", "--lr", help="Peak learning rate.", rich_help_panel=_TRAINING),
     ] = 5e-4,
-    adapt: Annotated[
-        float,
-        Option(
-            help="Passes over the training rows with the pretraining objective, without labels, "
-            "before fine-tuning.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = 0.0,
     from_scratch: Annotated[
         bool,
         Option(

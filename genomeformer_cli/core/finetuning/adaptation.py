@@ -61,7 +61,7 @@ class RowBatches:
         if not isinstance(config, ModelConfig):
             raise ConfigError(
                 "only models of this program can be adapted with their pretraining objective",
-                hint="leave out `--adapt`",
+                hint="leave out `--set adapt`",
             )
         self._codes, self._batch_size, self._seed = codes, batch_size, seed
         self._tokenizer, self._model = require_ordered(loaded.tokenizer), config
