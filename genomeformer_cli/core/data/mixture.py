@@ -194,12 +194,12 @@ def _unknown(name: str, corpus: Corpus, names: Sequence[set[str]]) -> ConfigErro
     genomes = dict.fromkeys(segment.genome for segment in corpus.segments("train"))
     other_names = sorted(set().union(*names) - {*genomes}, key=lambda word: ("/" in word, word))
     all_names = [*genomes, *other_names]
-    listed = [*all_names[:_NUM_SHOWN], REST, *ANCHORS]
+    examples = [*all_names[:_NUM_SHOWN], REST, *ANCHORS]
     more = f", and {len(all_names) - _NUM_SHOWN:,} more" if len(all_names) > _NUM_SHOWN else ""
     label = inside if kind in ANCHORS else name
     return ConfigError(
         f"`--mix {name}`: the training split has no group `{label}`",
-        hint=propose(label, [*all_names, *ANCHORS], otherwise=f"groups: {quoted(listed)}{more}"),
+        hint=propose(label, [*all_names, *ANCHORS], otherwise=f"groups: {quoted(examples)}{more}"),
     )
 
 

@@ -191,9 +191,9 @@ class _GroupRows:
         ends = np.cumsum(self._weights)
         num_drawn = self.num_windows - self._packed_rows
         points = (np.arange(num_drawn) + generator.random()) * (ends[-1] / max(num_drawn, 1))
-        drawn = np.minimum(np.searchsorted(ends, points, side="right"), self._num_whole - 1)
+        windows = np.minimum(np.searchsorted(ends, points, side="right"), self._num_whole - 1)
         packed = self._num_whole + np.arange(self._packed_rows)
-        return generator.permutation(np.concatenate([drawn, packed]))
+        return generator.permutation(np.concatenate([windows, packed]))
 
     def _slot_weights(self) -> npt.NDArray[np.float64]:
         """Return the probability of each window that is not packed, from its lower-case bases."""
