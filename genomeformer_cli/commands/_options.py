@@ -210,6 +210,7 @@ TRAINING_PLACES = {
     "seed": "training.seed",
     "memory": "memory.plan",
     "gpus": "parallel.gpus",
+    "teacher": "teacher.model",
 }
 
 

@@ -86,6 +86,16 @@ def command(
             autocompletion=complete_models,
         ),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        Option(
+            help="Model to learn from, of any architecture: its probabilities of bases, and with "
+            "`--set teacher.features=WEIGHT` its features.",
+            rich_help_panel=_TRAINING,
+            metavar="MODEL",
+            autocompletion=complete_models,
+        ),
+    ] = None,
     mix: Annotated[
         list[str] | None,
         Option(
@@ -107,15 +117,6 @@ def command(
             help="Computation of the gradients, all exact: `full`, `checkpoint`, `two-sweep`, "
             "`slim`; `reversible` and `two-stack` are architectures too; `auto`: the fastest "
             "that fits.",
-            rich_help_panel=_MEMORY,
-        ),
-    ] = None,
-    memory_budget: Annotated[
-        str | None,
-        Option(
-            help="Memory of a step beside Python and torch, such as `20GiB`: `auto` chooses by "
-            "it, a plan that does not fit is refused, `slim` keeps as many slices as fit. "
-            "Default: most of the free memory, for `auto`.",
             rich_help_panel=_MEMORY,
         ),
     ] = None,
@@ -175,7 +176,7 @@ def command(
         overrides=overrides,
         device=device,
         threads=threads,
-        memory_budget=parse_size(memory_budget),
+        memory_budget=parse_size(parallel.memory_budget),
         origin=origin,
         parallel=parallel,
         logging=logging,

@@ -165,7 +165,7 @@ def test_slim_fills_the_budget_with_slices(
 ) -> None:
     corpus(run_cli, "c")
     causal = ["--attention", "linear", "--objective", "causal", "--context", "512"]
-    slim = ["--memory", "slim", "--set", "memory.chunk=32", "--memory-budget", "4MiB"]
+    slim = ["--memory", "slim", "--set", "memory.chunk=32", "--set", "parallel.memory_budget=4MiB"]
     arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config, *causal]
     planned = run_cli(*arguments, *slim, "--dry-run", "--json")
     assert planned.exit_code == 0, planned.err
@@ -179,8 +179,10 @@ def test_slim_fills_the_budget_with_slices(
     assert done.exit_code == 0, done.err
     chosen = json.loads((cache_home / "runs" / "r" / "memory.json").read_text())
     assert (chosen["plan"], chosen["kept"]) == ("slim", plan["kept"])
-    refused = run_cli(*arguments, "--memory", "full", "--memory-budget", "1MiB", "--dry-run")
-    assert_failure(refused, "`--memory full` takes", hint="--memory-budget", exit_code=2)
+    refused = run_cli(
+        *arguments, "--memory", "full", "--set", "parallel.memory_budget=1MiB", "--dry-run"
+    )
+    assert_failure(refused, "`--memory full` takes", hint="parallel.memory_budget", exit_code=2)
 
 
 @pytest.mark.parametrize(
@@ -432,3 +434,49 @@ def test_weights_of_repeats_without_lower_case_are_a_warning(
     done = run_cli(*arguments, "--set", "masking.soft_mask_weight=0.1")
     assert done.exit_code == 0, done.err
     assert "has no lower-case bases" in done.err
+
+
+TAUGHT = ["--teacher", "large", "--set", "teacher.features=0.2"]
+
+
+def test_a_teacher_is_recorded_and_its_projection_is_not_released(
+    run_cli: RunCommand, config: str, cache_home: Path, tmp_path: Path
+) -> None:
+    corpus(run_cli, "c")
+    arguments = [*BASE, "--corpus", "c", "--config", config]
+    assert run_cli(*arguments, "--name", "large", "--set", "model.width=32").exit_code == 0
+    assert run_cli(*arguments, "--name", "other").exit_code == 0
+    done = run_cli(*arguments, "--name", "r", *TAUGHT)
+    assert done.exit_code == 0, done.err
+    run = cache_home / "runs" / "r"
+    assert tomllib.loads((run / "config.toml").read_text())["teacher"]["model"] == "large"
+    assert len(json.loads((run / "run.json").read_text())["teacher_sha256"]) == 64
+    assert [*run.glob("checkpoints/*/auxiliary.safetensors")]
+    assert not [*(cache_home / "runs" / "large").glob("checkpoints/*/auxiliary.safetensors")]
+    done = run_cli(*arguments, "--name", "r", "--teacher", "other", *TAUGHT[2:])
+    assert_failure(done, "teacher.model: large -> other", "teacher_sha256", exit_code=2)
+    done = run_cli("release", "r", "--name", "m", "--output", str(tmp_path / "m"))
+    assert done.exit_code == 0, done.err
+    assert not [*(tmp_path / "m").rglob("auxiliary*")]
+    assert "teacher: `large`" in (tmp_path / "m" / "README.md").read_text()
+    # A student of the masked objective may learn from two stacks, and be resumed.
+    stacks = ["--memory", "two-stack", "--attention", "linear", "--set", "model.width=24"]
+    assert run_cli(*arguments, "--name", "stacks", *stacks).exit_code == 0
+    done = run_cli(*arguments, "--name", "s", "--teacher", "stacks", "--set", "teacher.logits=1")
+    assert done.exit_code == 0, done.err
+
+
+def test_a_teacher_that_cannot_be_is_a_sentence(
+    run_cli: RunCommand, config: str, cache_home: Path
+) -> None:
+    corpus(run_cli, "c")
+    arguments = [*BASE, "--corpus", "c", "--config", config]
+    assert_failure(run_cli(*arguments, "--name", "r", "--teacher", "none"), "none")
+    causal = [*arguments, "--name", "left", "--objective", "causal"]
+    assert run_cli(*causal).exit_code == 0
+    refused = run_cli(*arguments, "--name", "r", "--teacher", "left")
+    assert_failure(refused, "sees one side", hint="--objective causal", exit_code=2)
+    wide = ["--context", "128", "--name", "r", "--objective", "causal", "--teacher", "left"]
+    assert_failure(run_cli(*arguments, *wide), "longer than the 64", hint="--context", exit_code=2)
+    shared = ["--name", "r", "--teacher", "left", "--set", "teacher.temperature=0"]
+    assert_failure(run_cli(*arguments, *shared), "teacher.temperature", exit_code=2)

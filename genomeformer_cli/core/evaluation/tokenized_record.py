@@ -55,6 +55,7 @@ class ScoringOptions:
     window: int | None = None
     every: int = EVERY  # Number of passes of a masked model; each pass masks one token in `every`.
     both_strands: bool = False  # Average the log-probabilities of both strands.
+    only: int | None = None  # Number of the only pass to compute, modulo the passes; None: all.
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,8 @@ def _use_window_logits(record: TokenizedRecord, rule: ScoringOptions, use: UseLo
     windows = scoring_windows(record.ids_T.size, length, causal=objective.is_causal)
     width = max(window.stop - window.start for window in windows)
     num_passes = passes_of_record(record, rule.every, width)
-    rows = [(window, offset) for window in windows for offset in range(num_passes)]
+    passes = range(num_passes) if rule.only is None else [rule.only % num_passes]
+    rows = [(window, offset) for window in windows for offset in passes]
     device = record.loaded.model.device
     tokens_per_batch = _CPU_TOKENS if device.type == "cpu" else _TOKENS_PER_BATCH
     rows_per_batch = max(tokens_per_batch // width, 1)

@@ -239,7 +239,7 @@ def _within(model: Model, step: Step, memory: MemoryConfig, limit: int) -> Memor
             f"`--memory {memory.plan}` takes {(candidate.num_bytes or 0) / 2**30:.2f} GiB, "
             "more than "
             f"the {limit / 2**30:.2f} GiB that were allowed",
-            hint="allow more by `--memory-budget`, or let `--memory auto` choose",
+            hint="allow more by `parallel.memory_budget`, or let `--memory auto` choose",
         )
     return candidate.memory
 

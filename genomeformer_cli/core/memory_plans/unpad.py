@@ -6,6 +6,7 @@ Shape letters: B batch, L length.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -42,7 +43,15 @@ def unpad_rows(examples: Examples) -> Iterator[Examples]:
             targets_BL=examples.targets_BL.flatten()[index_BL],
             weights_BL=examples.weights_BL.flatten()[index_BL],
             real_ids=examples.real_ids,
+            teacher=None
+            if examples.teacher is None
+            else examples.teacher.map(partial(_select, index_BL=index_BL)),
         )
+
+
+def _select(tensor: Tensor, index_BL: Tensor) -> Tensor:
+    """Select positions of a (B, L, ...) tensor by their flat index."""
+    return tensor.flatten(0, 1)[index_BL]
 
 
 def _documents(documents_BL: Tensor, row: int) -> Iterator[Span]:

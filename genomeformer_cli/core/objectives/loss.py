@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.objectives.distillation import TeacherTargets
 
 BITS_PER_NAT = 1 / math.log(2)
 
@@ -34,6 +35,7 @@ class Examples:
     # Document number of every position, negative at padding, for rows that hold several documents;
     # replaces the mask.
     documents_BL: Tensor | None = None
+    teacher: TeacherTargets | None = None  # Predictions of a teacher, on the device of the model.
 
     @property
     def total_weight(self) -> Tensor:
@@ -81,6 +83,7 @@ class Examples:
             weights_BL=self.weights_BL[where],
             mask_BL=None if self.mask_BL is None else self.mask_BL[where],
             documents_BL=None if self.documents_BL is None else self.documents_BL[where],
+            teacher=None if self.teacher is None else self.teacher.map(lambda x: x[where]),
         )
 
 
@@ -187,6 +190,10 @@ def predict_at(
     answers_T = targets_T - real_ids.start
     nats_T = functional.cross_entropy(logits_TR, answers_T, reduction="none")
     loss = (nats_T * weights_T).sum() / total_weight
+    if examples.teacher is not None:
+        loss = examples.teacher.loss(
+            loss, (logits_TR, hidden_TE), positions, weights_T / total_weight
+        )
     with torch.no_grad():
         return Prediction(
             loss=loss,

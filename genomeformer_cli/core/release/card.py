@@ -16,6 +16,7 @@ from genomeformer_cli.core.evaluation.tables import evaluation_tables
 from genomeformer_cli.core.model_io.bundle_layout import PICTURES
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
+from genomeformer_cli.core.objectives.distillation import TeacherConfig
 from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.release.card_data import (
     CardGenome,
@@ -43,6 +44,7 @@ class CardFacts:
     # Resolved configuration of the run: model, masking, training.
     configs: tuple[ModelConfig, MaskingConfig, TrainingConfig]
     sampling: SamplingConfig = field(default_factory=SamplingConfig)  # Sampling of the windows.
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)  # Distillation.
     summary: RunSummary  # Result of the run, for the released weights in full precision.
     weights: str  # Description of the weights.
     storage: Storage = field(default_factory=Storage)  # Precision of the stored weights.
@@ -81,6 +83,7 @@ def write_card(facts: CardFacts) -> str:
         masking=masking,
         training=training,
         sampling=facts.sampling,
+        teacher=facts.teacher,
         summary=facts.summary,
         score=facts.score,
         width=_features_width(facts),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.errors import ConfigError, TrainingError
@@ -37,6 +38,7 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+from genomeformer_cli.core.training.auxiliary import AuxiliaryWeights
 from genomeformer_cli.core.training.batches import Batch, Prefetcher, StepBatch
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -79,6 +81,7 @@ class TrainingRun:
     # Processes that train together; only the main one writes files and logs.
     process_group: ProcessGroup = SINGLE_PROCESS
     shard: bool = False  # True if the weights are sharded over them.
+    auxiliary: nn.Module | None = None  # Module trained beside the model and not released.
 
 
 def train(run: TrainingRun, reporter: Reporter) -> Path:
@@ -194,6 +197,8 @@ class _Trainer:
             blocks = [module for module in run.model.modules() if isinstance(module, Block)]
             run.process_group.shard(run.model, blocks, ("hidden", "hidden_at"))
         self._optimizers = run.task.optimizers(run.model, run.config)
+        module = run.auxiliary
+        self._auxiliary = None if module is None else AuxiliaryWeights(module, run.config)
         self._average = WeightAverage(run.model, run.config.ema) if run.config.ema else None
         self._stages = stages(run.config, run.model.config.context)
         self._guard = SpikeGuard(run.config.spike_factor, ())
@@ -220,6 +225,8 @@ class _Trainer:
             )
             if self._average is not None:
                 self._average.restore(read_average(checkpoint))
+            if self._auxiliary is not None:
+                self._auxiliary.read(checkpoint)
             reporter.note(f"resuming after step {self.num_done} of {run.config.steps}")
         run.process_group.broadcast_weights(run.model)
         rows = [row for row in read_rows(run.folder / METRICS_FILE) if row["step"] <= self.num_done]
@@ -235,6 +242,10 @@ class _Trainer:
         rate = learning_rate(batch.step, config)
         redraw_features(run.model, config, batch.step)
         run.model.zero_grad(set_to_none=True)
+        optimizers = [*self._optimizers]
+        if self._auxiliary is not None:
+            optimizers.append(self._auxiliary.optimizer)
+            self._auxiliary.optimizer.zero_grad()
         memory = self._memory(batch.step)
         with computing(run.compute, run.model):
             learned = run.task.gradients(run.model, batch, memory, run.process_group)
@@ -243,14 +254,16 @@ class _Trainer:
                 f"the loss is {learned.loss} at step {batch.step + 1}",
                 hint="lower `--learning-rate`; the newest checkpoint is from before that step",
             )
-        set_learning_rate(self._optimizers, rate)
+        set_learning_rate(optimizers, rate)
         norm = run.process_group.full_tensor(
             torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_norm)
         ).item()
+        if self._auxiliary is not None:
+            self._auxiliary.clip()
         row: dict[str, Any] = {"step": batch.step + 1, "num_bases": batch.num_bases}
         row |= {"learning_rate": rate, "gradient_norm": norm}
         if self._guard.takes(norm):
-            for optimizer in self._optimizers:
+            for optimizer in optimizers:
                 optimizer.step()
             if self._average is not None:
                 self._average.update(batch.step)
@@ -301,6 +314,8 @@ class _Trainer:
             write_checkpoint(
                 folder, model=run.model, tokenizer=run.tokenizer, state=state, step=step
             )
+            if self._auxiliary is not None:
+                self._auxiliary.write(folder)
             seal(folder)
         drop_old_checkpoints(run.folder, run.config.keep_checkpoints)
 

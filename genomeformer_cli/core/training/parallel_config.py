@@ -24,6 +24,10 @@ class ParallelConfig:
     restarts: int = 3  # Largest number of restarts of all processes after one exits.
     shard: bool = False  # Shard weights and optimizer over the processes (FSDP2).
     sequence_parallel: int = 1  # Number of processes that share every row, each with a shard of it.
+    # Largest memory of a step beside Python and torch, such as `20GiB`: `auto` chooses by it, a
+    # plan that does not fit is refused, `slim` keeps as many slices as fit. Unset: no limit for a
+    # named plan, most of the free memory for `auto`.
+    memory_budget: str | None = None
 
     def __post_init__(self) -> None:
         counts = (self.processes or 1, self.sequence_parallel, (self.gpus or 0) + 1)

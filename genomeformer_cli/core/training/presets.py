@@ -10,6 +10,7 @@ from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.data.mixture import SamplingConfig
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.objectives.distillation import TeacherConfig
 from genomeformer_cli.core.proposals import look_up
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.loggers import LoggingConfig
@@ -27,6 +28,7 @@ class PretrainConfig:
     # Sampling of training windows: mixture of groups, repeats.
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)  # Steps, optimizer, schedule.
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)  # Distillation.
     memory: MemoryConfig = field(default_factory=MemoryConfig)  # Memory plan of the gradients.
     compute: ComputeConfig = field(default_factory=ComputeConfig)  # Precision and compilation.
 

@@ -7,14 +7,17 @@ pretraining is here, that of labels in `core/finetuning`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from torch import nn
+
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.memory_plans.sequence_parallel import sequence_parallel_gradients
 from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.objectives.loss import Examples
 from genomeformer_cli.core.training.batches import Batch, StepBatch
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.distributed import ProcessGroup
@@ -64,6 +67,9 @@ class PretrainingTask:
     """Prediction of bases: every step is taken, and the last weights are the result."""
 
     per_token: bool = False  # True if scores are also per token, for tokens of several bases.
+    # Function that adds the targets of a teacher to the examples of a step; None: no teacher.
+    add_targets: Callable[[Examples, int], Examples] | None = None
+    auxiliary: nn.Module | None = None  # Weights beside those of the model, such as a projection.
 
     def optimizers(self, model: Model, config: TrainingConfig) -> Optimizers:
         """Return AdamW, or Muon and AdamW."""
@@ -76,11 +82,14 @@ class PretrainingTask:
         assert isinstance(batch, Batch)
         examples = batch.examples.to(model.device)
         weight = batch.total_weight.to(model.device)
+        if self.add_targets is not None:
+            examples = self.add_targets(examples, batch.step)
         if team.line is not None:
             part = sequence_parallel_gradients(model, examples, memory, weight, team.line)
         else:
             part = accumulate_gradients(model, examples, memory, weight)
-        result = team.all_reduce(model, part)
+        trained = model if self.auxiliary is None else nn.ModuleList([model, self.auxiliary])
+        result = team.all_reduce(trained, part)
         score = Score(
             bits_per_base=result.bits.item() / max(batch.target_bases, 1),
             accuracy=result.accuracy.item(),

@@ -24,7 +24,7 @@ from genomeformer_cli.core.training.precision import choose_compute
 from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
 from genomeformer_cli.core.workflows.pretrain import PretrainRequest, plan_step
-from genomeformer_cli.core.workflows.run_batches import open_batches
+from genomeformer_cli.core.workflows.run_batches import open_batches, pretraining_task, read_teacher
 from genomeformer_cli.core.workflows.run_config import resolve_config
 
 # Of a budget of time, this part is spent beside it on finding out what a step takes, within bounds.
@@ -73,6 +73,8 @@ def _trial_run(
 ) -> TrainingRun:
     """Return the run without a folder."""
     store, reporter = around
+    teacher = read_teacher(config.teacher, store, reporter)
+    task = pretraining_task(teacher, model, corpus, config)
     trial = plan_step(model, corpus, config)
     memory = choose(model, trial.step, trial.memory, request.memory_budget, reporter)
     trial = replace(trial, memory=memory)
@@ -85,6 +87,8 @@ def _trial_run(
         memory=memory,
         compute=choose_compute(config.compute, trial, store.root / TRIALS_FILE, reporter),
         validate=_never,
+        task=task,
+        auxiliary=task.auxiliary,
     )
 
 

@@ -64,7 +64,6 @@ from genomeformer_cli.core.training.precision import (
 )
 from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, read_summary
-from genomeformer_cli.core.training.task import PretrainingTask
 from genomeformer_cli.core.workflows.devices import choose_device, gpu_names, set_threads
 from genomeformer_cli.core.workflows.records import read_or_make
 from genomeformer_cli.core.workflows.run_baselines import (
@@ -72,7 +71,12 @@ from genomeformer_cli.core.workflows.run_baselines import (
     summarise,
     validation_queries,
 )
-from genomeformer_cli.core.workflows.run_batches import open_batches, report_sampling
+from genomeformer_cli.core.workflows.run_batches import (
+    open_batches,
+    pretraining_task,
+    read_teacher,
+    report_sampling,
+)
 from genomeformer_cli.core.workflows.run_config import (
     COMPUTE_FILE,
     MEMORY_FILE,
@@ -203,6 +207,13 @@ class _Pretraining:
             None if self._origin is None else trainable_config(self._origin.model.config),
         )
         check_kernels(self._config.compute, self._config.model, self.device)
+        self._teacher = read_teacher(self._config.teacher, store, self.reporter)
+        if self._teacher is not None and request.parallel.is_special:
+            raise ConfigError(
+                "a teacher reads whole rows with whole weights: neither `parallel.shard` nor "
+                "`parallel.sequence_parallel` divides them",
+                hint="leave them out, or train without `--teacher`",
+            )
 
     def run(self) -> PretrainResult:
         with self._lock():
@@ -223,9 +234,11 @@ class _Pretraining:
 
     def _is_finished(self, batches: Batches) -> bool:
         def look() -> str:
-            origin = None if self._origin is None else weights_digest(self._origin.model)
-            places = groups_sha256(batches.mixture.groups)
-            open_run(self._folder, self._config, self._corpus, origin, places)
+            models = {"origin_sha256": self._origin, "teacher_sha256": self._teacher}
+            digests = {key: weights_digest(own.model) for key, own in models.items() if own}
+            if places := groups_sha256(batches.mixture.groups):
+                digests["groups_sha256"] = places
+            open_run(self._folder, self._config, self._corpus, digests)
             return str((self._folder / SUMMARY_FILE).exists())
 
         finished = self.team.broadcast_from_main(look) == str(True)
@@ -243,16 +256,17 @@ class _Pretraining:
                 f"{parallel.restarts} times)"
             )
         self._compare_processes()
-        causal = objective_for(config.model.direction).is_causal
-        baseline = self._broadcast(
-            CountBaseline,
-            lambda: run_baseline(self._folder, corpus, questions, reporter, causal=causal),
-        )
         model = build_model(config.model, seed=config.training.seed)
         if self._origin is not None:
             load_weights(model, self._origin.model.state_dict(), self._origin.folder)
         if not parallel.shard:  # sharded, it is moved part by part
             model = model.to(self.device)
+        task = pretraining_task(self._teacher, model, corpus, config)
+        causal = objective_for(config.model.direction).is_causal
+        baseline = self._broadcast(
+            CountBaseline,
+            lambda: run_baseline(self._folder, corpus, questions, reporter, causal=causal),
+        )
         reporter.record(_started(self._name, config, corpus, model, baseline))
         report_sampling(batches, corpus, config, reporter)
         trial = plan_step(model, corpus, config, shares=self.team.num_shares)
@@ -277,7 +291,8 @@ class _Pretraining:
                 if self.team.is_main and not parallel.is_special
                 else None
             ),
-            task=PretrainingTask(per_token=not corpus.tokenizer.one_token_per_base),
+            task=task,
+            auxiliary=task.auxiliary,
             loggers=_observers(self.request, config),
             process_group=self.team,
             shard=parallel.shard,

@@ -255,6 +255,7 @@ def _facts(request: ReleaseRequest, ready: _PreparedModel) -> CardFacts:
         licence=request.licence,
         configs=(config.model, config.masking, config.training),
         sampling=config.sampling,
+        teacher=config.teacher,
         summary=ready.summary,
         weights=ready.weights.which,
         storage=request.storage,

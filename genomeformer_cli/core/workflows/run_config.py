@@ -159,11 +159,7 @@ def _complement(tokenizer: Tokenizer) -> list[int]:
 
 
 def open_run(
-    folder: Path,
-    config: PretrainConfig,
-    corpus: Corpus,
-    origin_sha256: str | None = None,
-    groups_sha256: str = "",
+    folder: Path, config: PretrainConfig, corpus: Corpus, digests: Mapping[str, str]
 ) -> None:
     """Create a run folder, or check that the settings are those it was started with.
 
@@ -171,8 +167,7 @@ def open_run(
         folder: Folder of the run.
         config: Configuration.
         corpus: Training corpus.
-        origin_sha256: Checksum of the initial weights; None: random weights.
-        groups_sha256: Checksum of the annotated places of the mixture; empty without them.
+        digests: Checksums of what else the run depends on, such as the initial weights.
 
     Raises:
         ConfigError: The run has a checkpoint of other settings; they are named. Without a
@@ -184,11 +179,8 @@ def open_run(
         "corpus": corpus.manifest.name,
         "corpus_inputs_sha256": corpus.manifest.inputs_sha256,
         "vocabulary_sha256": corpus.manifest.vocabulary_sha256,
+        **digests,
     }
-    if origin_sha256 is not None:
-        identity["origin_sha256"] = origin_sha256
-    if groups_sha256:
-        identity["groups_sha256"] = groups_sha256
     if not (folder / RUN_CONFIG_FILE).exists():
         write_json(folder / RUN_IDENTITY_FILE, {**identity, "genomeformer": __version__})
         write_text(folder / RUN_CONFIG_FILE, tomli_w.dumps(plain))
@@ -199,7 +191,7 @@ def open_run(
     changes = changed_settings(before, {**plain, **identity})
     if changes and not _has_results(folder):
         _clear(folder)
-        return open_run(folder, config, corpus, origin_sha256, groups_sha256)
+        return open_run(folder, config, corpus, digests)
     return refuse_changes(f"run `{folder.name}`", changes, "a new run")
 
 

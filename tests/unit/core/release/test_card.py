@@ -19,6 +19,7 @@ from genomeformer_cli.core.data.mixture import SamplingConfig
 from genomeformer_cli.core.errors import InputError, UsageError
 from genomeformer_cli.core.genomes.fasta_headers import DescribedRecord
 from genomeformer_cli.core.genomes.sample import sample_genomes
+from genomeformer_cli.core.objectives.distillation import TeacherConfig
 from genomeformer_cli.core.release.card import CardFacts, write_card
 from genomeformer_cli.core.release.card_data import CardGenome
 from genomeformer_cli.core.release.citation import licence_text, write_citation
@@ -252,6 +253,13 @@ def test_the_mixture_and_the_weight_of_repeats_are_stated() -> None:
     )
     assert "with probability 0.1\n- mixture" in text
     assert "mixture" not in card()
+
+
+def test_a_teacher_is_stated() -> None:
+    text = card(teacher=TeacherConfig(model="large", logits=0.25, features=0.5))
+    assert "teacher: `large`; the loss has 0.75 of the cross-entropy, 0.25 of the" in text
+    assert "0.5 of the cosine distance" in text
+    assert "teacher" not in card()
 
 
 def test_the_head_is_what_the_hub_reads() -> None:

@@ -20,10 +20,14 @@ from genomeformer_cli.core.data.mixture import SamplingConfig, open_mixture
 from genomeformer_cli.core.errors import ConfigError, MissingExtraError, TrainingError
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.masked_queries import QueryConfig, make_queries
+from genomeformer_cli.core.evaluation.teacher import Teacher
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
+from genomeformer_cli.core.objectives.distillation import TeacherConfig
 from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.training.auxiliary import AUXILIARY_FILE
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.ema import WeightAverage
@@ -34,6 +38,7 @@ from genomeformer_cli.core.training.metrics import read_rows
 from genomeformer_cli.core.training.optimizer import build_optimizers
 from genomeformer_cli.core.training.precision import ComputeConfig
 from genomeformer_cli.core.training.spike_guard import SpikeGuard
+from genomeformer_cli.core.training.task import PretrainingTask
 from tests.corpora import build_corpus, random_dna
 from tests.reporters import Listening
 
@@ -76,15 +81,25 @@ def run_of(folder: Path, corpus: Corpus, config: TrainingConfig, **model: Any) -
     # Runs that average their weights train on a mixture too.
     shares = SamplingConfig(mix={"long": 2, "s1": 1, "rest": 1} if config.ema else {})
     mixture = open_mixture(corpus, shares, Store(folder), Listening())
+    student, task = Encoder(chosen, seed=config.seed), PretrainingTask()
+    if config.ema:
+        # And they have a teacher of another width, whose projection is trained too.
+        wide = Encoder(replace(MODEL, width=24), seed=7)
+        loaded = LoadedModel(model=wide, tokenizer=corpus.tokenizer, folder=folder)
+        distillation = TeacherConfig(model="wide", features=0.3, temperature=2.0)
+        teacher = Teacher(loaded, student, corpus.tokenizer, distillation)
+        task = PretrainingTask(add_targets=teacher.add_targets, auxiliary=teacher.projection)
     return TrainingRun(
         folder=folder,
-        model=Encoder(chosen, seed=config.seed),
+        model=student,
         tokenizer=corpus.tokenizer,
         batches=Batches(corpus, chosen, MaskingConfig(span=2), config, mixture),
         config=config,
         memory=MemoryConfig(plan="full"),
         compute=ComputeConfig(precision="fp32", compile="off"),
         validate=lambda model: likelihood(model, questions),
+        task=task,
+        auxiliary=task.auxiliary,
     )
 
 
@@ -117,7 +132,8 @@ def test_a_run_with_every_setting_resumes_to_the_same_bits(
     monkeypatch.setattr(SpikeGuard, "takes", takes)
     again = train(run_of(folder, corpus, EVERYTHING, **PERFORMER), Listening())
     assert (folder / "metrics.jsonl").read_bytes() == (whole.folder / "metrics.jsonl").read_bytes()
-    for name in ("model.safetensors", "optimizer.safetensors", "ema.safetensors"):
+    files = ["model.safetensors", "optimizer.safetensors", "ema.safetensors", AUXILIARY_FILE]
+    for name in files:
         assert (again / name).read_bytes() == (last / name).read_bytes()
 
 
