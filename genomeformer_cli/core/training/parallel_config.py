@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.objectives.distillation import TeacherConfig
 from genomeformer_cli.core.training.config import TrainingConfig
 
 
@@ -62,6 +63,19 @@ class ParallelConfig:
     def is_special(self) -> bool:
         """True if a model or a row is sharded, so that one process cannot run trials."""
         return self.shard or self.sequence_parallel > 1
+
+    def check_teacher(self, teacher: TeacherConfig) -> None:
+        """Check that no teacher reads sharded rows or has sharded projections.
+
+        Raises:
+            ConfigError: The run has a teacher and is sharded.
+        """
+        if teacher.model is not None and self.is_special:
+            raise ConfigError(
+                "a teacher reads whole rows, and its projection has whole weights: neither "
+                "`parallel.shard` nor `parallel.sequence_parallel` divides them",
+                hint="leave them out, or train without `--teacher`",
+            )
 
     def check_model(self, model: ModelConfig, training: TrainingConfig, plan: str) -> None:
         """Check that a model can be sharded, if requested.

@@ -208,12 +208,7 @@ class _Pretraining:
         )
         check_kernels(self._config.compute, self._config.model, self.device)
         self._teacher = read_teacher(self._config.teacher, store, self.reporter)
-        if self._teacher is not None and request.parallel.is_special:
-            raise ConfigError(
-                "a teacher reads whole rows with whole weights: neither `parallel.shard` nor "
-                "`parallel.sequence_parallel` divides them",
-                hint="leave them out, or train without `--teacher`",
-            )
+        request.parallel.check_teacher(self._config.teacher)
 
     def run(self) -> PretrainResult:
         with self._lock():

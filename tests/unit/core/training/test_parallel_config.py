@@ -14,6 +14,7 @@ from genomeformer_cli.core.errors import (
     TrainingError,
 )
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.objectives.distillation import TeacherConfig
 from genomeformer_cli.core.settings import LAUNCH_VARIABLE, is_main_process, process_rank
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.distributed import ProcessGroup
@@ -54,6 +55,15 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 def put(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+
+
+def test_a_teacher_refuses_sharding() -> None:
+    teacher = TeacherConfig(model="large")
+    for parallel in (ParallelConfig(shard=True), ParallelConfig(sequence_parallel=2)):
+        with pytest.raises(ConfigError, match="teacher reads whole rows"):
+            parallel.check_teacher(teacher)
+        parallel.check_teacher(TeacherConfig())
+    ParallelConfig(processes=2).check_teacher(teacher)
 
 
 def test_torchrun_sets_the_rank(monkeypatch: pytest.MonkeyPatch) -> None:
