@@ -210,7 +210,7 @@ def test_temperatures_soften_the_teacher() -> None:
     ],
 )
 def test_a_teacher_that_cannot_teach_is_refused(
-    teacher: str, direction: str, student: str, settings: dict[str, float], words: str
+    teacher: str, direction: str, student: str, settings: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         targets_of(load(teacher, direction), student, **settings)

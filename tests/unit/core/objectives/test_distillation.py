@@ -117,7 +117,7 @@ PLANS = {
 @pytest.mark.parametrize("plan", PLANS)
 def test_every_memory_plan_gives_the_gradients_of_whole_rows(plan: str, rows: str) -> None:
     model = build_model(config(*PLANS[plan]), seed=2)
-    layout = {"mask": MASK} if rows == "padded" else {"documents": DOCUMENTS}
+    layout: dict[str, Any] = {"mask": MASK} if rows == "padded" else {"documents": DOCUMENTS}
     asked = taught(examples(4, **layout), model)
     assert asked.teacher is not None
     projection = asked.teacher.projection

@@ -55,7 +55,7 @@ def tokens(batch: int, length: int) -> torch.Tensor:
     return torch.randint(5, 9, (batch, length), generator=torch.Generator().manual_seed(3))
 
 
-def asked(rows: torch.Tensor, **where: torch.Tensor) -> Examples:
+def asked(rows: torch.Tensor, **where: Any) -> Examples:
     generator = torch.Generator().manual_seed(4)
     chosen = (torch.rand(rows.shape, generator=generator) < 0.4) & (rows >= 5)
     return Examples(
