@@ -1,11 +1,11 @@
 """Does the time of a written base depend on its place, and does a trained model recover real DNA?
 
 `python benchmarks/generate.py cost` prints, per mechanism and length N, CPU microseconds per base
-of
-the last 1,000 of N bases and the resident memory that was added, with a tiny random model (one
+of the last 1,000 of N bases and the resident memory that was added, with a tiny random model (one
 block, width 16: a million bases of a larger one take hours of a CPU). The bases before the last
 1,000 are a random prompt, which leaves the same state as written bases do; `--whole` writes all of
-them. Exact softmax has a context longer than the sequence, so that its cache grows; it stops at
+them in one process, prints all lengths on the way, and compares the log-likelihood with that of
+`score`. Exact softmax has a context longer than the sequence, so that its cache grows; it stops at
 `--longest-softmax`. Each line is a process of its own.
 
 `python benchmarks/generate.py recovery TRAIN.fa TEST.fa` trains a small causal model and prints
@@ -25,6 +25,8 @@ import numpy as np
 import torch
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
+from genomeformer_cli.core.evaluation.base_likelihood import score_record
+from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
 from genomeformer_cli.core.generation.continue_sequences import (
     GenerationOptions,
     continue_sequence,
@@ -64,30 +66,48 @@ def tiny_model(attention: str) -> LoadedModel:
 
 
 def measure(attention: str, length: int, *, whole: bool) -> None:
-    """Write one sequence, and print the cost of its last bases."""
+    """Write one sequence, and print the cost of its last bases.
+
+    With `whole`, every base is written, and each shorter length of `LENGTHS` is printed on the way.
+    """
     loaded = tiny_model(attention)
     prompt_size = 0 if whole else length - SPAN
     prompt = np.random.default_rng(0).integers(0, 4, prompt_size, dtype=np.uint8)
     start_memory = resident()
-    clock, num_bases = [0.0], [prompt_size]
+    ends = [end for end in LENGTHS if end <= length] if whole else [length]
+    clocks: dict[int, float] = {}
+    num_bases = prompt_size
 
     def advance(number: int) -> None:
-        num_bases[0] += number
-        if num_bases[0] == length - SPAN + 1:
-            clock[0] = time.process_time()
+        nonlocal num_bases
+        num_bases += number
+        if num_bases - 1 + SPAN in ends:
+            clocks[num_bases - 1 + SPAN] = time.process_time()
+        if num_bases in ends:
+            micros = (time.process_time() - clocks[num_bases]) / (SPAN - 1) * 1e6
+            memory = resident() - start_memory
+            print(f"{attention:<14}{num_bases:>10,}{micros:>10.0f}{memory:>10.1f}", flush=True)
 
     options = GenerationOptions(length=length - prompt_size)
     (row,) = continue_sequence(loaded, prompt, options, progress=advance)
-    micros = (time.process_time() - clock[0]) / (SPAN - 1) * 1e6
     assert row.codes.size == length
-    print(f"{attention:<14}{length:>10,}{micros:>10.0f}{resident() - start_memory:>10.1f}")
+    if whole:
+        print(f"{attention}: {time.process_time():.0f} s CPU for all bases", flush=True)
+        score, _ = score_record(loaded, "written", row.codes, ScoringOptions())
+        difference = abs(row.log_likelihood - score.log_likelihood)
+        print(
+            f"{attention}: log-likelihood of {row.num_scored:,} bases {row.log_likelihood:.6f}, "
+            f"`score` of {score.num_scored:,} bases {score.log_likelihood:.6f}, difference "
+            f"{difference:.1e}",
+            flush=True,
+        )
 
 
 def measure_costs(attentions: list[str], longest_softmax: int, *, whole: bool) -> None:
     """Measure each mechanism and length in a process of its own."""
     print(f"{'mechanism':<14}{'bases':>10}{'us/base':>10}{'MiB':>10}", flush=True)
     for attention in attentions:
-        for length in LENGTHS:
+        for length in LENGTHS[-1:] if whole else LENGTHS:
             if attention == "softmax" and length > longest_softmax:
                 continue
             command = [sys.executable, __file__, "one", attention, str(length)]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -88,7 +87,7 @@ def command(
         Option(
             "--motifs",
             help="Motifs of the attributions of many sequences, beside those of the random twin; "
-            "without `--attribution`: `ig`.",
+            "without `--attribution`: `ism`.",
         ),
     ] = False,
     match: Annotated[
@@ -120,7 +119,7 @@ def command(
     selected = given_sources(context)
     outputs = output or []
     if motifs and attribution is None:
-        attribution = "ig"
+        attribution = "ism"
     _check_options(attribution, answer, match, is_map=dependencies, has_motifs=motifs)
     extra = (_PAGE, _ARRAYS) if dependencies else (_MEME,) if motifs else (_ARRAYS, *_TRACKS)
     _check_outputs(outputs, selected, (*_TABLES, *_PICTURES, *extra))
@@ -128,6 +127,7 @@ def command(
     from genomeformer_cli.core.workflows.explain import ExplainRequest
     from genomeformer_cli.core.workflows.score import open_sequences
     from genomeformer_cli.render.progress import terminal_reporter
+    from genomeformer_cli.render.rows import with_coordinates
 
     request = ExplainRequest(model=model, every=every, device=device, workers=workers)
     with terminal_reporter() as reporter, ExitStack() as stack:
@@ -139,12 +139,15 @@ def command(
             job = _Motifs(request, attribution, answer, match, reporter)
         else:
             job = _Attributions(request, attribution, answer, reporter)
-        job.compute(stack.enter_context(open_sequences(selected, reporter)), selected.noun)
-        paths: list[Path | None] = [*outputs] or [None]
-        for path in paths:
-            _write(job, path, as_json=as_json, has_regions=selected.has_regions and not motifs)
-            if path is not None:
-                reporter.note(f"wrote {path}")
+        look = stack.enter_context(open_sequences(selected, reporter))
+        records = job.records(look, selected.noun)
+        columns = with_coordinates(job.columns, has_regions=selected.has_regions and not motifs)
+        # Every output writes a record and passes it on to the next: none holds all records.
+        for path in (*outputs,) or (None,):
+            chain = _written(job, records, path, columns, reporter, as_json=as_json)
+            records = stack.enter_context(closing(chain))
+        for _ in records:
+            pass
 
 
 def _check_options(
@@ -204,21 +207,22 @@ def _check_outputs(
         raise UsageError("`--output` names a file twice", hint="give each file once")
 
 
-# Function that writes a file, by suffix.
-_Writers = dict[str, Callable[[Path], None]]
+# Function that writes a file while passing records on, by suffix; it returns False if there is
+# nothing to write.
+_Writer = Callable[[Iterable[Any], Path], Generator[Any, None, bool]]
 
 
 class _Job(Protocol):
     """Explanation of sequences, and the forms in which it is written."""
 
     columns: tuple[str, ...]
-    writers: _Writers
+    writers: dict[str, _Writer]
 
-    def compute(self, look: Look, noun: str) -> None: ...
+    def records(self, look: Look, noun: str) -> Iterator[Any]: ...
 
-    def rows(self) -> Iterator[bytes]: ...
+    def rows(self, record: Any) -> Iterable[bytes]: ...
 
-    def document(self) -> list[dict[str, Any]]: ...
+    def document(self, record: Any) -> dict[str, Any]: ...
 
 
 class _Maps:
@@ -228,31 +232,19 @@ class _Maps:
         from genomeformer_cli.core.workflows import explain
         from genomeformer_cli.render import dependencies
 
-        self._workflow, self._render = explain, dependencies
         self._reporter, self._every = reporter, request.every
         self._loaded = explain.load_explainer(request, reporter=reporter)
-        self._records: list[ExplainedRecord] = []
+        self._explain = explain.explain_dependencies
+        title = f"dependencies, {self._loaded.folder.name}"
         self.columns: tuple[str, ...] = dependencies.COLUMNS
-        self.writers: _Writers = {
-            **dict.fromkeys((*_PICTURES, _PAGE), self._draw),
-            _ARRAYS: partial(explain.write_maps, self._records),
+        self.rows, self.document = dependencies.pair_rows, dependencies.record_json
+        self.writers: dict[str, _Writer] = {
+            **dict.fromkeys((*_PICTURES, _PAGE), partial(dependencies.draw_maps, title=title)),
+            _ARRAYS: explain.write_maps,
         }
 
-    def compute(self, look: Look, noun: str) -> None:
-        records = self._workflow.explain_dependencies(
-            self._loaded, look, self._every, self._reporter, noun
-        )
-        self._records += records
-
-    def rows(self) -> Iterator[bytes]:
-        return (row for record in self._records for row in self._render.pair_rows(record))
-
-    def document(self) -> list[dict[str, Any]]:
-        return [self._render.record_json(record) for record in self._records]
-
-    def _draw(self, path: Path) -> None:
-        title = f"dependencies, {self._loaded.folder.name}"
-        self._render.draw_maps(self._records, path, title=title)
+    def records(self, look: Look, noun: str) -> Iterator[ExplainedRecord]:
+        return self._explain(self._loaded, look, self._every, self._reporter, noun)
 
 
 class _Attributions:
@@ -265,41 +257,28 @@ class _Attributions:
         from genomeformer_cli.core.workflows import explain_attribution
         from genomeformer_cli.render import attributions
 
-        self._workflow, self._render = explain_attribution, attributions
-        self._reporter, self._method = reporter, Method(method)
+        self._workflow, self._reporter, self._method = explain_attribution, reporter, Method(method)
         self._explainer = explain_attribution.load_answer(
             request, self._method, target, reporter=reporter
         )
         self._title = f"attributions ({method}), {self._explainer.loaded.folder.name}"
-        self._records: list[AttributedRecord] = []
         self.columns: tuple[str, ...] = attributions.COLUMNS
-        self.writers: _Writers = {
-            **dict.fromkeys(_PICTURES, self._draw),
-            **dict.fromkeys(_TRACKS, self._write_track),
-            _ARRAYS: partial(explain_attribution.write_attributions, self._records),
+        self.rows, self.document = attributions.attribution_rows, attributions.attribution_json
+        draw = partial(attributions.draw_attributions, title=self._title)
+        self.writers: dict[str, _Writer] = {
+            **dict.fromkeys(_PICTURES, draw),
+            _ARRAYS: explain_attribution.write_attributions,
         }
 
-    def compute(self, look: Look, noun: str) -> None:
-        records = self._workflow.attribute_records(
+    def records(self, look: Look, noun: str) -> Iterator[AttributedRecord]:
+        write = partial(self._workflow.write_attribution_track, look=look, title=self._title)
+        self.writers |= dict.fromkeys(_TRACKS, write)
+        return self._workflow.attribute_records(
             self._explainer, look, self._method, self._reporter, noun
         )
-        self._look = look
-        self._records += records
-
-    def rows(self) -> Iterator[bytes]:
-        return (row for record in self._records for row in self._render.attribution_rows(record))
-
-    def document(self) -> list[dict[str, Any]]:
-        return [self._render.attribution_json(record) for record in self._records]
-
-    def _draw(self, path: Path) -> None:
-        self._render.draw_attributions(self._records, path, title=self._title)
-
-    def _write_track(self, path: Path) -> None:
-        self._workflow.write_attribution_track(self._records, self._look, path, title=self._title)
 
 
-class _Motifs(_Attributions):
+class _Motifs:
     """Motifs of attributions, and those of the random twin."""
 
     def __init__(
@@ -310,51 +289,57 @@ class _Motifs(_Attributions):
         match: Path | None,
         reporter: Reporter,
     ) -> None:
+        from genomeformer_cli.core.explanation.attribution import Method
         from genomeformer_cli.core.workflows import explain_motifs
+        from genomeformer_cli.core.workflows.explain_attribution import load_answer
         from genomeformer_cli.render import motifs
 
-        self._motifs, self._table = explain_motifs, motifs
-        self._references = explain_motifs.read_known(match)
-        super().__init__(request, method, target, reporter)
-        explain_motifs.check_fine_tuned(self._explainer)
-        self._title = f"motifs ({method}), {self._explainer.loaded.folder.name}"
-        self._rows: list[FoundMotif] = []
-        self.columns = motifs.COLUMNS
-        self.writers = {
-            **dict.fromkeys(_PICTURES, self._draw),
-            _MEME: partial(explain_motifs.write_meme, self._rows),
+        self._find, self._reporter = explain_motifs.find_beside_twin, reporter
+        self._references, self._method = explain_motifs.read_known(match), Method(method)
+        explainer = load_answer(request, self._method, target, reporter=reporter)
+        self._explainer = explain_motifs.check_fine_tuned(explainer)
+        self.columns: tuple[str, ...] = motifs.COLUMNS
+        self.document = motifs.motif_json
+        title = f"motifs ({method}), {explainer.loaded.folder.name}"
+        self.writers: dict[str, _Writer] = {
+            **dict.fromkeys(_PICTURES, partial(motifs.draw_motifs, title=title)),
+            _MEME: explain_motifs.write_meme,
         }
+        self._line = motifs.motif_line
 
-    def compute(self, look: Look, noun: str) -> None:
-        super().compute(look, noun)
-        self._rows += self._motifs.find_beside_twin(
-            self._explainer, self._records, self._method, self._references, self._reporter
-        )
+    def records(self, look: Look, noun: str) -> Iterator[FoundMotif]:
+        del noun
+        return self._find(self._explainer, look, self._method, self._references, self._reporter)
 
-    def rows(self) -> Iterator[bytes]:
-        return map(self._table.motif_line, self._rows)
-
-    def document(self) -> list[dict[str, Any]]:
-        return [self._table.motif_json(row) for row in self._rows]
-
-    def _draw(self, path: Path) -> None:
-        self._table.draw_motifs(self._rows, path, title=self._title)
+    def rows(self, record: FoundMotif) -> Iterable[bytes]:
+        return (self._line(record),)
 
 
-def _write(job: _Job, path: Path | None, *, as_json: bool, has_regions: bool) -> None:
-    """Write an explanation in the format of the suffix; None is standard output."""
+def _written(
+    job: _Job,
+    records: Iterable[Any],
+    path: Path | None,
+    columns: tuple[str, ...],
+    reporter: Reporter,
+    *,
+    as_json: bool,
+) -> Generator[Any, None, None]:
+    """Write records in the format of the suffix while passing them on; None is standard output."""
     from genomeformer_cli.core.store.atomic import atomic_file
     from genomeformer_cli.render.console import data_stream
-    from genomeformer_cli.render.rows import with_coordinates, write_rows
+    from genomeformer_cli.render.rows import write_documents, write_table
 
     suffix = "" if path is None else path.suffix.lower()
+    is_written = True
     if path is not None and suffix in job.writers:
-        job.writers[suffix](path)
+        is_written = yield from job.writers[suffix](records, path)
     else:
         with atomic_file(path) if path else nullcontext(data_stream()) as out:
             if suffix == ".json" or (as_json and suffix == ""):
-                out.write((json.dumps(job.document(), indent=2) + "\n").encode())
-                out.flush()
+                yield from write_documents(records, out, job.document)
             else:
-                columns = with_coordinates(job.columns, has_regions=has_regions)
-                write_rows(out, columns, job.rows())
+                yield from write_table(records, out, columns, job.rows)
+    if path is not None and is_written:
+        reporter.note(f"wrote {path}")
+    elif path is not None:
+        reporter.warn(f"nothing to show: `{path}` was not written")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,19 +99,31 @@ def draw_logo(axes: Any, heights_LR: Floats, first: float = 0.0) -> None:
     axes.axhline(0, color="0.5", linewidth=0.5)
 
 
-def draw_attributions(records: Sequence[AttributedRecord], path: Path, *, title: str) -> None:
-    """Draw the logos of the first records, 100 bases per row.
+def draw_attributions(
+    records: Iterable[AttributedRecord], path: Path, *, title: str
+) -> Generator[AttributedRecord, None, bool]:
+    """Draw the logos of the first records, 100 bases per row, while passing all records on.
+
+    Returns False if no record has attributions: nothing is drawn.
 
     Raises:
         StoreError: The file cannot be written.
     """
-    visible = [record for record in records if record.attribution is not None][:_MAX_RECORDS]
+    visible: list[AttributedRecord] = []
+    num_records = 0
+    for record in records:
+        num_records += 1
+        if record.attribution is not None and len(visible) < _MAX_RECORDS:
+            visible.append(record)
+        yield record
+    if not visible:
+        return False
     rows = [
         (record, first)
         for record in visible
         for first in range(0, record.codes.size, _BASES_PER_ROW)
     ]
-    number = max(len(rows), 1)
+    number = len(rows)
     figure, grid = pyplot().subplots(
         number, 1, figsize=(11, 1.5 * number + 0.6), layout="constrained", squeeze=False
     )
@@ -140,7 +152,8 @@ def draw_attributions(records: Sequence[AttributedRecord], path: Path, *, title:
         if first == 0:
             text = f"{record.id}: {record.attribution.answer} {record.attribution.value:.3f}"
             axes.set_title(text, fontsize=9, loc="left")
-    hidden = len(records) - len(visible)
-    note = f" (first {len(visible)} of {len(records)} sequences)" if hidden else ""
+    is_part = num_records > len(visible)
+    note = f" (first {len(visible)} of {num_records:,} sequences)" if is_part else ""
     figure.suptitle(title + note, fontsize=10)
     save_figure(figure, path)
+    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,9 @@ COLUMNS = (
     *("genome_first", "genome_second"),
 )
 _MAX_MAPS = 6
+_MAX_ZOOMS = 3
+_ZOOM_MARGIN = 3
+_WIDTH, _ZOOM_HEIGHT = 10.5, 3.4
 _MAX_LETTERS = 80
 _LONGEST_DISTANCE = 60
 _TOP_SHARE = 99.5
@@ -89,30 +92,44 @@ def _run_json(record: ExplainedRecord, run: Run) -> dict[str, Any]:
     }
 
 
-def draw_maps(records: Sequence[ExplainedRecord], path: Path, *, title: str) -> None:
-    """Draw the maps of the first records in the format of the suffix.
+def draw_maps(
+    records: Iterable[ExplainedRecord], path: Path, *, title: str
+) -> Generator[ExplainedRecord, None, bool]:
+    """Draw the maps of the first records in the format of the suffix, while passing all on.
+
+    Returns False if no record has a map: nothing is drawn.
 
     Raises:
         StoreError: The file cannot be written.
     """
-    visible = [record for record in records if np.isfinite(record.strengths_LL).any()][:_MAX_MAPS]
-    hidden = len(records) - len(visible)
-    note = f" (first {len(visible)} of {len(records)} sequences)" if hidden else ""
+    visible: list[ExplainedRecord] = []
+    num_records = 0
+    for record in records:
+        num_records += 1
+        if len(visible) < _MAX_MAPS and np.isfinite(record.strengths_LL).any():
+            visible.append(record)
+        yield record
+    if not visible:
+        return False
+    is_part = num_records > len(visible)
+    title += f" (first {len(visible)} of {num_records:,} sequences)" if is_part else ""
     if path.suffix.lower() == ".html":
-        write_text(path, _page(visible, title + note))
-        return
-    rows = max(len(visible), 1)
-    figure = pyplot().figure(figsize=(10.5, 5.6 * rows + 0.4), layout="constrained")
-    for part, record in zip(np.ravel(figure.subfigures(rows, 1)), visible, strict=False):
+        write_text(path, _page(visible, title))
+        return True
+    heights = [_height(record) for record in visible]
+    figure = pyplot().figure(figsize=(_WIDTH, sum(heights) + 0.4), layout="constrained")
+    parts = figure.subfigures(len(visible), 1, height_ratios=heights)
+    for part, record in zip(np.ravel(parts), visible, strict=True):
         _draw_record(part, record)
-    figure.suptitle(title + note, fontsize=10)
+    figure.suptitle(title, fontsize=10)
     save_figure(figure, path)
+    return True
 
 
 def _page(records: Sequence[ExplainedRecord], title: str) -> str:
     rows = []
     for record in records:
-        figure = pyplot().figure(figsize=(10.5, 5.6), layout="constrained")
+        figure = pyplot().figure(figsize=(_WIDTH, _height(record)), layout="constrained")
         _draw_record(figure, record)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
@@ -129,19 +146,70 @@ def _page(records: Sequence[ExplainedRecord], title: str) -> str:
     return render_template("explanation.html", title=title, records=rows, columns=_RUN_COLUMNS)
 
 
+def _height(record: ExplainedRecord) -> float:
+    """Return the height of the picture of a record, in inches."""
+    return 5.6 + (_ZOOM_HEIGHT if zoomed_runs(record) else 0)
+
+
+def zoomed_runs(record: ExplainedRecord) -> list[Run]:
+    """Return the stems and repeats that are drawn base by base, those of most strength first."""
+    strength: dict[int, float] = {}
+    for pair in record.pairs.pairs:
+        if pair.run is not None:
+            strength[pair.run] = strength.get(pair.run, 0) + pair.corrected
+    order = sorted(strength, key=lambda run: -strength[run])[:_MAX_ZOOMS]
+    return [record.pairs.runs[run] for run in order]
+
+
 def _draw_record(figure: Any, record: ExplainedRecord) -> None:
-    """Draw a map, its runs, and the mean strength by distance."""
-    map_axes, line_axes = figure.subplots(1, 2, width_ratios=(1.35, 1))
-    _draw_map(figure, map_axes, record)
+    """Draw a map, the mean strength by distance, and the strongest runs base by base."""
+    runs = zoomed_runs(record)
+    top = figure
+    if runs:
+        top, bottom = figure.subfigures(2, 1, height_ratios=(5.6, _ZOOM_HEIGHT))
+        for axes, run in zip(bottom.subplots(1, _MAX_ZOOMS), [*runs, None, None], strict=False):
+            if run is None:
+                axes.set_axis_off()
+            else:
+                _draw_zoom(axes, record, run)
+    map_axes, line_axes = top.subplots(1, 2, width_ratios=(1.35, 1))
+    _draw_map(top, map_axes, record)
     _draw_distances(line_axes, record)
     for axes in (map_axes, line_axes):
         axes.tick_params(labelsize=7)
 
 
+def _draw_zoom(axes: Any, record: ExplainedRecord, run: Run) -> None:
+    """Draw the block of a run: its two arms with their letters, and its pairs."""
+    from genomeformer_cli.core.explanation.pairs import symmetric
+
+    first_N, second_N = (np.array(places) for places in zip(*run.pairs(), strict=True))
+    length = record.codes.size
+    rows, columns = (
+        np.arange(max(part.min() - _ZOOM_MARGIN, 0), min(part.max() + _ZOOM_MARGIN + 1, length))
+        for part in (first_N, second_N)
+    )
+    mean_LL = symmetric(record.strengths_LL)
+    axes.imshow(mean_LL[np.ix_(rows, columns)], cmap="Greys", vmin=0, vmax=_top(record))
+    axes.plot(
+        second_N - columns[0], first_N - rows[0], "s", markersize=_ZOOM_HEIGHT * 42 / len(columns),
+        markerfacecolor="none", markeredgecolor="#ee6677", markeredgewidth=1.4,
+    )  # fmt: skip
+    names = _position_names(record)
+    for axis, places in ((axes.xaxis, columns), (axes.yaxis, rows)):
+        labels = [BASES[record.codes[place]] for place in places]
+        axis.set_ticks(range(len(places)), labels, fontsize=min(7, 160 / len(places)))
+    axes.set_title(
+        f"{run.kind}: {names[first_N.min()]} to {names[first_N.max()]} with "
+        f"{names[second_N.min()]} to {names[second_N.max()]}",
+        fontsize=7,
+        loc="left",
+    )
+
+
 def _draw_map(figure: Any, axes: Any, record: ExplainedRecord) -> None:
     values_LL = np.ma.masked_invalid(record.strengths_LL)
-    top = np.percentile(values_LL.compressed(), _TOP_SHARE)
-    image = axes.imshow(values_LL, cmap="Greys", vmin=0, vmax=top or 1, rasterized=True)
+    image = axes.imshow(values_LL, cmap="Greys", vmin=0, vmax=_top(record), rasterized=True)
     figure.colorbar(
         image, ax=axes, shrink=0.7, extend="max", label="change of log2-odds"
     ).ax.tick_params(labelsize=7)
@@ -159,6 +227,18 @@ def _draw_map(figure: Any, axes: Any, record: ExplainedRecord) -> None:
     _name_positions(axes, record)
 
 
+def _top(record: ExplainedRecord) -> float:
+    """Return the strength that is drawn black."""
+    known = record.strengths_LL[np.isfinite(record.strengths_LL)]
+    return float(np.percentile(known, _TOP_SHARE)) or 1.0
+
+
+def _position_names(record: ExplainedRecord) -> list[str]:
+    """Return the genome coordinates of all bases, or their positions in the record."""
+    positions = record.genome_positions() or range(1, record.codes.size + 1)
+    return [f"{place:,}" for place in positions]
+
+
 def _name_positions(axes: Any, record: ExplainedRecord) -> None:
     """Label the axes of a map by genome coordinates, or by positions of the record."""
     from matplotlib import ticker
@@ -167,7 +247,7 @@ def _name_positions(axes: Any, record: ExplainedRecord) -> None:
     label = "position (bases)"
     if positions is not None and region is not None:
         label = f"position on {region.chrom} (bases, strand {region.strand})"
-    names = [f"{place:,}" for place in positions or range(1, record.codes.size + 1)]
+    names = _position_names(record)
 
     def name_of(value: float, _: int) -> str:
         return names[round(value)] if 0 <= round(value) < len(names) else ""

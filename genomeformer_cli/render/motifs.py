@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,15 +53,25 @@ def motif_json(row: FoundMotif) -> dict[str, Any]:
     }
 
 
-def draw_motifs(motifs: Sequence[FoundMotif], path: Path, *, title: str) -> None:
-    """Draw the logos of the first motifs, one column per source.
+def draw_motifs(
+    records: Iterable[FoundMotif], path: Path, *, title: str
+) -> Generator[FoundMotif, None, bool]:
+    """Draw the logos of the first motifs, one column per source, while passing all on.
+
+    Returns False if there is no motif: nothing is drawn.
 
     Raises:
         StoreError: The file cannot be written.
     """
+    motifs = []
+    for record in records:
+        motifs.append(record)
+        yield record
+    if not motifs:
+        return False
     sources = ("model", "random twin")
     columns = [[row for row in motifs if row.source == source][:_MAX_MOTIFS] for source in sources]
-    number = max(1, *map(len, columns))
+    number = max(map(len, columns))
     figure, grid = pyplot().subplots(
         number, 2, figsize=(9, 1.5 * number + 0.7), layout="constrained", squeeze=False
     )
@@ -84,3 +94,4 @@ def draw_motifs(motifs: Sequence[FoundMotif], path: Path, *, title: str) -> None
             axes.tick_params(labelsize=7)
     figure.suptitle(title, fontsize=10)
     save_figure(figure, path)
+    return True

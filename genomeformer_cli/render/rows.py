@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
-from typing import IO, TYPE_CHECKING, Any
+from textwrap import indent
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from genomeformer_cli.core.formats.region import COLUMNS, Region
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES
@@ -27,6 +28,7 @@ VARIANT_COLUMNS = (
     *("chromosome", "position", "id", "ref", "alt", "log_odds", "embedding_distance", "note"),
 )
 MAP_COLUMNS = ("id", "position", "ref", "alt", "log_odds")
+_Record = TypeVar("_Record")
 _NO_LABEL = "NaN"
 _DIGITS = 6
 
@@ -112,6 +114,36 @@ def write_rows(out: IO[bytes], columns: tuple[str, ...], rows: Iterable[bytes]) 
         count += 1
     out.flush()
     return count
+
+
+def write_table(
+    records: Iterable[_Record],
+    out: IO[bytes],
+    columns: tuple[str, ...],
+    rows_of: Callable[[_Record], Iterable[bytes]],
+) -> Iterator[_Record]:
+    """Write the rows of each record while passing the records on."""
+    remaining = iter(records)
+    first = next(remaining, None)  # an unreadable input must leave no header
+    out.write(tsv_line(columns))
+    for record in () if first is None else chain((first,), remaining):
+        out.writelines(rows_of(record))
+        yield record
+    out.flush()
+
+
+def write_documents(
+    records: Iterable[_Record], out: IO[bytes], document_of: Callable[[_Record], object]
+) -> Iterator[_Record]:
+    """Write a JSON list, one element per record, while passing the records on."""
+    separator = "[\n"
+    for record in records:
+        text = json.dumps(document_of(record), indent=2)
+        out.write((separator + indent(text, "  ")).encode())
+        separator = ",\n"
+        yield record
+    out.write(b"[]\n" if separator.startswith("[") else b"\n]\n")
+    out.flush()
 
 
 def prediction_lines(

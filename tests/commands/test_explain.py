@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from genomeformer_cli.core.explanation.pairs import strongest_pairs
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, write_finetuned
 from genomeformer_cli.core.finetuning.head import attach_head
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
+from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.seal import seal
+from genomeformer_cli.core.workflows.explain import ExplainedRecord, write_maps
+from genomeformer_cli.render import dependencies
+from genomeformer_cli.render.rows import write_documents, write_table
 from tests.cli import RunCommand
 from tests.corpora import random_dna
 from tests.failures import assert_failure
@@ -113,7 +120,7 @@ def test_attributions_as_a_table_and_a_track(run_cli: RunCommand, tmp_path: Path
 def test_motifs_of_a_fine_tuned_model_match_themselves(run_cli: RunCommand, tmp_path: Path) -> None:
     folder, fasta = tmp_path / "model", tmp_path / "a.fa"
     write_classifier(folder)
-    bases = random_dna(40, 1)
+    bases = random_dna(40, 7)
     fasta.write_text("".join(f">s{number}\n{bases}\n" for number in range(24)))
     line = ("explain", str(fasta), "--motifs", "--attribution", "grad", "--model", str(folder))
     paths = [tmp_path / name for name in ("m.tsv", "m.json", "m.meme")]
@@ -135,6 +142,67 @@ def test_motifs_of_a_fine_tuned_model_match_themselves(run_cli: RunCommand, tmp_
         if row["source"] == "model":
             assert row["match"].split()[0] == row["motif"]
             assert float(row["similarity"]) == pytest.approx(1, abs=1e-3)
+
+
+def test_no_motif_is_said_and_drawn_by_nothing(run_cli: RunCommand, tmp_path: Path) -> None:
+    folder, fasta = tmp_path / "model", tmp_path / "a.fa"
+    write_classifier(folder)
+    fasta.write_text("".join(f">s{number}\n{random_dna(40, 7)}\n" for number in range(5)))
+    paths = [tmp_path / name for name in ("m.tsv", "m.json", "m.meme", "m.png")]
+    outputs = [argument for path in paths for argument in ("-o", str(path))]
+    line = ("explain", str(fasta), "--motifs", "--attribution", "grad", "--model", str(folder))
+    done = run_cli(*line, "--device", "cpu", "--workers", "1", *outputs)
+    assert done.exit_code == 0, done.err
+    assert "the model has no motif of 20 seqlets or more in 5 sequences" in done.err
+    for path in paths[2:]:
+        assert not path.exists()
+        assert f"nothing to show: `{path}` was not written" in done.err.replace("\n", " ")
+    assert len(paths[0].read_text().splitlines()) == 1
+    assert json.loads(paths[1].read_text()) == []
+
+
+@trained
+def test_a_failure_leaves_no_output(run_cli: RunCommand, tmp_path: Path) -> None:
+    names = ("a.tsv", "a.json", "a.npz", "a.svg", "a.bedgraph")
+    outputs = [argument for name in names for argument in ("-o", str(tmp_path / name))]
+    selected = ("--attribution", "grad", "--answer", "9")
+    fasta = f">one\n{random_dna(15, 1)}\n>short\nACGT\n".encode()
+    done = run_cli("explain", "-", *selected, *CPU, *outputs, stdin=fasta)
+    assert_failure(done, "`short` has no base at position 9", exit_code=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+def test_no_output_holds_all_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dependencies, "_MAX_MAPS", 1)
+    references: list[weakref.ref[ExplainedRecord]] = []
+
+    def records() -> Iterator[ExplainedRecord]:
+        for number in range(12):
+            codes = encode_bases(random_dna(30, number))
+            strengths_LL = np.random.default_rng(number).random((30, 30), dtype=np.float32)
+            record = ExplainedRecord(
+                id=f"r{number}",
+                codes=codes,
+                strengths_LL=strengths_LL,
+                pairs=strongest_pairs(strengths_LL, codes),
+                codon_periodicity=1.0,
+            )
+            references.append(weakref.ref(record))
+            yield record
+            del record
+
+    stream: Iterator[ExplainedRecord] = records()
+    with (tmp_path / "m.tsv").open("wb") as table, (tmp_path / "m.json").open("wb") as document:
+        stream = write_maps(stream, tmp_path / "m.npz")
+        stream = dependencies.draw_maps(stream, tmp_path / "m.svg", title="x")
+        stream = write_documents(stream, document, dependencies.record_json)
+        stream = write_table(stream, table, dependencies.COLUMNS, dependencies.pair_rows)
+        for _ in stream:
+            alive = sum(reference() is not None for reference in references)
+            assert alive <= 4
+    assert len(references) == 12
+    assert np.load(tmp_path / "m.npz")["map_11"].shape == (30, 30)
+    assert len(json.loads((tmp_path / "m.json").read_text())) == 12
 
 
 def write_classifier(folder: Path) -> None:

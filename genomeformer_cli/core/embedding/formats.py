@@ -7,7 +7,6 @@ published layout, so that `h5py` alone writes them.
 from __future__ import annotations
 
 import importlib
-import io
 import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,8 +18,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.embedding.vector_writer import npy_header
 from genomeformer_cli.core.errors import MissingExtraError, UsageError
+from genomeformer_cli.core.formats.npz import write_array
 from genomeformer_cli.core.formats.region import COLUMNS, RegionColumns, WordColumn
 from genomeformer_cli.core.store.atomic import atomic_file
 
@@ -95,23 +94,10 @@ def _write_npz(table: VectorTable, file: IO[bytes]) -> None:
         if table.per_base:
             names = unique_names(table.ids, reserved=(_IDS,))
             for name, (_, rows) in zip(names, table.records(), strict=True):
-                _write_array(archive, name, rows)
+                write_array(archive, name, rows)
         else:
-            _write_array(archive, "vectors", table.rows)
-        _write_array(archive, _IDS, np.array(table.ids, dtype=np.str_))
-
-
-def _write_array(archive: zipfile.ZipFile, name: str, array: npt.NDArray[Any]) -> None:
-    entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-    with archive.open(entry, "w", force_zip64=True) as member:
-        if array.dtype.kind == "U":
-            content = io.BytesIO()
-            np.save(content, array, allow_pickle=False)
-            member.write(content.getvalue())
-            return
-        member.write(npy_header(array.shape, array.dtype))
-        for start in range(0, len(array), _ROWS_PER_CHUNK):
-            member.write(np.ascontiguousarray(array[start : start + _ROWS_PER_CHUNK]).tobytes())
+            write_array(archive, "vectors", table.rows)
+        write_array(archive, _IDS, np.array(table.ids, dtype=np.str_))
 
 
 def _write_h5(table: VectorTable, file: IO[bytes]) -> None:

@@ -2,22 +2,29 @@
 
 A simple form of TF-MoDISco (Shrikumar et al. 2018), for hundreds to thousands of short sequences:
 
-1. Seqlets: windows of `width` bases whose summed absolute attribution is the largest of their
-   surroundings. The threshold is the given quantile of windows in permuted attributions.
-2. Clustering: seqlets in the order of their attribution join the most similar cluster, over all
-   shifts up to `max_shift` and, if asked, both strands; otherwise they found one. Similarity is
-   the cosine of the attribution-weighted letters. Three passes: each starts from the means of the
-   clusters of the one before.
-3. Matrix: letter frequencies of the aligned sequences of a cluster, trimmed to the positions of
+1. Letters: the effect of each base at each position, minus the mean over the bases, and minus the
+   mean over the positions of the sequence: a model that reads composition has equal effects
+   everywhere, which are no motif.
+2. Seqlets: windows of `width` bases whose summed letters of the sequence are the largest of their
+   surroundings. The threshold is the given quantile of windows in permuted sequences.
+3. Clustering: the seqlet with the most similar seqlets founds a cluster; similarity is the cosine
+   of the letters of all four bases, over all shifts up to `max_shift` and, if asked, both strands.
+   The cluster is refined: three times, its members are the seqlets that are similar to the mean of
+   its members. Then the next cluster is founded among the remaining seqlets.
+4. Matrix: letter frequencies of the aligned sequences of a cluster, trimmed to the positions of
    information.
 
-Shape letters: N seqlets, L length, W width, R real bases.
+Sequences are read one at a time, and only windows are kept: memory does not grow with their number
+once there are `max_seqlets` windows.
+Shape letters: N seqlets, L length, W width, X width with margins, R real bases, F forms: shifts and
+strands.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +32,14 @@ import numpy.typing as npt
 from genomeformer_cli.core.configuration import check_range
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes
 
-_PASSES = 3
+_REFINEMENTS = 3
 _PSEUDO_COUNT = 0.5
 _LEAST_BITS = 0.2
+_SEEDS = 2_000  # Strongest seqlets, which found clusters.
+_SUMS = 1 << 16  # Windows of permuted sequences that are kept for the threshold.
 
 Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +47,12 @@ class MotifOptions:
     """Options of motifs."""
 
     width: int = 11  # Bases of a seqlet.
-    quantile: float = 0.95  # Quantile of windows of permuted attributions that a seqlet exceeds.
+    quantile: float = 0.95  # Quantile of windows of permuted sequences that a seqlet exceeds.
     similarity: float = 0.6  # Least cosine of a seqlet and its cluster.
     max_shift: int = 4  # Largest shift of a seqlet in its cluster.
     min_seqlets: int = 20  # Seqlets of a motif.
     max_motifs: int = 20  # Number of motifs, those with the most seqlets first.
+    max_seqlets: int = 20_000  # Number of seqlets, those of the largest attribution.
     both_strands: bool = False  # A seqlet may join as its reverse complement.
     seed: int = 0  # Seed of the permutations.
 
@@ -80,186 +91,181 @@ class Motif:
 
 @dataclass(frozen=True)
 class _Seqlet:
-    record: int
     start: int
     score: float
+    letters_XR: npt.NDArray[np.float32]  # Letters of all bases, with margins.
+    codes_X: Codes  # Base codes, with margins.
 
 
-def find_motifs(
-    rows: Sequence[Codes], attributions: Sequence[Floats], options: MotifOptions
-) -> list[Motif]:
-    """Return the motifs of sequences, those with the most seqlets first.
+class MotifFinder:
+    """Seqlets of sequences that are added one by one.
 
     Args:
-        rows: Base codes.
-        attributions: Attribution of each base of every sequence; NaN at N.
         options: Options.
     """
-    finite = [np.nan_to_num(values) for values in attributions]
-    threshold = _threshold(finite, options)
-    seqlets = [
-        seqlet
-        for record, values in enumerate(finite)
-        for seqlet in _seqlets(record, values, threshold, options.width)
-    ]
-    seqlets.sort(key=lambda seqlet: -abs(seqlet.score))
-    # Positive and negative evidence are different motifs.
-    motifs: list[Motif] = []
-    for sign in (1, -1):
-        group = [seqlet for seqlet in seqlets if sign * seqlet.score > 0]
-        motifs += _cluster(group, rows, finite, options)
-    motifs.sort(key=lambda motif: -motif.num_seqlets)
-    return [
-        Motif(
-            name=f"motif_{number}",
-            frequencies_WR=motif.frequencies_WR,
-            num_seqlets=motif.num_seqlets,
-            attribution=motif.attribution,
-            starts=motif.starts,
-        )
-        for number, motif in enumerate(motifs[: options.max_motifs], 1)
-    ]
+
+    def __init__(self, options: MotifOptions) -> None:
+        self._options = options
+        self._generator = np.random.default_rng(options.seed)
+        self._heap: list[tuple[float, int, _Seqlet]] = []
+        self._sums: list[Floats] = []
+        self._num_sums, self._share, self._count = 0, 1.0, 0
+
+    def add(self, codes: Codes, effect_LR: Floats) -> None:
+        """Add a sequence.
+
+        Args:
+            codes: Base codes.
+            effect_LR: Effect of each base at every position; NaN at N.
+        """
+        width, margin = self._options.width, self._options.max_shift
+        if codes.size < width or not (codes < NUM_REAL_BASES).any():
+            return
+        letters_LR = _letters(effect_LR)
+        real_L = np.where(codes < NUM_REAL_BASES, codes, 0).astype(np.int64)
+        value_L = letters_LR[np.arange(codes.size), real_L] * (codes < NUM_REAL_BASES)
+        self._add_sums(_window_sums(self._generator.permutation(value_L), width))
+        sums = _window_sums(value_L, width)
+        remaining = np.abs(sums)
+        wide_LR = np.pad(letters_LR, ((margin, margin), (0, 0)))
+        wide_codes = np.pad(codes, margin, constant_values=NUM_REAL_BASES)
+        while remaining.max() > 0:
+            start = int(remaining.argmax())
+            remaining[max(start - width // 2, 0) : start + width // 2 + 1] = 0
+            part = slice(start, start + width + 2 * margin)
+            seqlet = _Seqlet(
+                start, float(sums[start]), wide_LR[part].astype(np.float32), wide_codes[part]
+            )
+            self._count += 1
+            item = (abs(seqlet.score), self._count, seqlet)
+            if len(self._heap) < self._options.max_seqlets:
+                heapq.heappush(self._heap, item)
+            else:
+                heapq.heappushpop(self._heap, item)
+
+    def _add_sums(self, sums: Floats) -> None:
+        """Keep a random share of the sums, so that their number is bounded."""
+        absolute = np.abs(sums)
+        self._sums.append(absolute[self._generator.random(absolute.size) < self._share])
+        self._num_sums += self._sums[-1].size
+        if self._num_sums > _SUMS:
+            every = np.concatenate(self._sums)
+            self._sums = [every[self._generator.random(every.size) < 0.5]]
+            self._share, self._num_sums = self._share / 2, self._sums[0].size
+
+    def motifs(self) -> list[Motif]:
+        """Return the motifs of the sequences, those with the most seqlets first."""
+        if not self._heap:
+            return []
+        threshold = np.quantile(np.concatenate(self._sums), self._options.quantile)
+        seqlets = [
+            seqlet for score, _, seqlet in sorted(self._heap, reverse=True) if score > threshold
+        ]
+        # Positive and negative evidence are different motifs.
+        motifs: list[Motif] = []
+        for sign in (1, -1):
+            group = [seqlet for seqlet in seqlets if sign * seqlet.score > 0]
+            motifs += _cluster(group, self._options)
+        motifs.sort(key=lambda motif: -motif.num_seqlets)
+        return [
+            replace(motif, name=f"motif_{number}")
+            for number, motif in enumerate(motifs[: self._options.max_motifs], 1)
+        ]
+
+
+def _letters(effect_LR: Floats) -> Floats:
+    """Return the effects without the means over the bases and over the positions."""
+    known_L = np.isfinite(effect_LR).all(axis=1)
+    letters_LR = np.zeros_like(effect_LR)
+    known_PR = effect_LR[known_L]
+    known_PR = known_PR - known_PR.mean(axis=1, keepdims=True)
+    letters_LR[known_L] = known_PR - known_PR.mean(axis=0)
+    return letters_LR
 
 
 def _window_sums(values_L: Floats, width: int) -> Floats:
     return np.convolve(values_L, np.ones(width), mode="valid")
 
 
-def _threshold(attributions: Sequence[Floats], options: MotifOptions) -> float:
-    """Return the quantile of the absolute window sums of permuted attributions."""
-    generator = np.random.default_rng(options.seed)
-    sums = [
-        np.abs(_window_sums(generator.permutation(values), options.width))
-        for values in attributions
-        if values.size >= options.width
-    ]
-    return float(np.quantile(np.concatenate(sums), options.quantile)) if sums else np.inf
+def _forms(wide_NXR: Floats, options: MotifOptions) -> Floats:
+    """Return all shifts of seqlets on one strand or both, of length 1, (F, N, W * R)."""
+    width, num_shifts = options.width, 2 * options.max_shift + 1
+    strands = [wide_NXR]
+    if options.both_strands:
+        strands.append(wide_NXR[:, ::-1, ::-1])
+    forms = np.stack(
+        [
+            strand[:, shift : shift + width].reshape(len(wide_NXR), -1)
+            for strand in strands
+            for shift in range(num_shifts)
+        ]
+    )
+    normed: Floats = forms / np.linalg.norm(forms, axis=2, keepdims=True).clip(1e-12)
+    return normed
 
 
-def _seqlets(record: int, values_L: Floats, threshold: float, width: int) -> list[_Seqlet]:
-    """Return windows above the threshold that do not overlap by more than half."""
-    if values_L.size < width:
+def _cluster(seqlets: Sequence[_Seqlet], options: MotifOptions) -> list[Motif]:
+    """Return the motifs of seqlets of one sign, the strongest seqlets first."""
+    if len(seqlets) < options.min_seqlets:
         return []
-    sums = _window_sums(values_L, width)
-    left = np.abs(sums)
-    seqlets = []
-    while left.size and left.max() > threshold:
-        start = int(left.argmax())
-        seqlets.append(_Seqlet(record, start, float(sums[start])))
-        left[max(start - width // 2, 0) : start + width // 2 + 1] = 0
-    return seqlets
+    forms_FNX = _forms(np.stack([seqlet.letters_XR for seqlet in seqlets]), options)
+    centre_SX = forms_FNX[options.max_shift, :_SEEDS]
+    similarity_SS = np.max([form_NX[:_SEEDS] @ centre_SX.T for form_NX in forms_FNX], axis=0)
+    is_near_SS = similarity_SS >= options.similarity
+    is_seed_S = np.ones(len(centre_SX), dtype=bool)
+    is_left_N = np.ones(len(seqlets), dtype=bool)
+    motifs = []
+    while is_seed_S.any():
+        num_near_S = (is_near_SS & is_left_N[:_SEEDS, None]).sum(axis=0) * is_seed_S
+        seed = int(num_near_S.argmax())
+        is_seed_S[seed] = False
+        if not num_near_S[seed]:
+            break
+        mean_X = centre_SX[seed]
+        for _ in range(_REFINEMENTS):
+            cosine_FN = forms_FNX @ (mean_X / np.linalg.norm(mean_X).clip(1e-12))
+            best_N = cosine_FN.argmax(axis=0)
+            members = np.flatnonzero((cosine_FN.max(axis=0) >= options.similarity) & is_left_N)
+            if members.size < options.min_seqlets:
+                break
+            mean_X = forms_FNX[best_N[members], members].mean(axis=0)
+        else:
+            is_left_N[members] = False
+            is_seed_S &= is_left_N[:_SEEDS]
+            motif = _motif([seqlets[index] for index in members.tolist()], best_N[members], options)
+            motifs += [] if motif is None else [motif]
+    return motifs
 
 
-def _weighted(codes: Codes, values_L: Floats, start: int, width: int, margin: int) -> Floats:
-    """Return the attribution-weighted letters (W + 2 margin, R) around a seqlet."""
-    letters = np.zeros((width + 2 * margin, NUM_REAL_BASES))
-    for place in range(-margin, width + margin):
-        position = start + place
-        if 0 <= position < codes.size and codes[position] < NUM_REAL_BASES:
-            letters[place + margin, codes[position]] = values_L[position]
-    return letters
-
-
-def _cluster(
-    seqlets: Sequence[_Seqlet],
-    rows: Sequence[Codes],
-    attributions: Sequence[Floats],
-    options: MotifOptions,
-) -> list[Motif]:
-    width, margin = options.width, options.max_shift
-    wide = [
-        _weighted(rows[s.record], attributions[s.record], s.start, width, margin) for s in seqlets
-    ]
-    means: list[Floats] = []
-    members: list[list[tuple[int, int, bool]]] = []
-    for number in range(_PASSES):
-        sums = [np.zeros((width, NUM_REAL_BASES)) for _ in means]
-        members = [[] for _ in means]
-        for index, letters in enumerate(wide):
-            forms = _forms(letters, width, margin, two_strands=options.both_strands)
-            best = _most_similar(forms, means)
-            if best is None or best[0] < options.similarity:
-                if number == 0:
-                    centre = letters[margin : margin + width]
-                    means.append(centre)
-                    sums.append(centre.copy())
-                    members.append([(index, 0, False)])
-                continue
-            _, cluster, shift, is_reverse, aligned = best
-            sums[cluster] += aligned
-            members[cluster].append((index, shift, is_reverse))
-            if number == 0:
-                means[cluster] = sums[cluster]
-        large = [row for row, member in enumerate(members) if len(member) > 1 or number == 0]
-        means = [sums[row] for row in large]
-        members = [members[row] for row in large]
-    motifs = [
-        _motif([(seqlets[index], shift, turn) for index, shift, turn in member], rows, options)
-        for member in members
-        if len(member) >= options.min_seqlets
-    ]
-    return [motif for motif in motifs if motif is not None]
-
-
-def _forms(
-    letters: Floats, width: int, margin: int, *, two_strands: bool
-) -> list[tuple[int, bool, Floats]]:
-    """Return all shifts of a seqlet, on one strand or both."""
-    strands = [(False, letters), (True, letters[::-1, ::-1])] if two_strands else [(False, letters)]
-    return [
-        (shift, is_reverse, strand[margin + shift : margin + shift + width])
-        for is_reverse, strand in strands
-        for shift in range(-margin, margin + 1)
-    ]
-
-
-def _most_similar(
-    forms: Sequence[tuple[int, bool, Floats]], means: Sequence[Floats]
-) -> tuple[float, int, int, bool, Floats] | None:
-    """Return the cosine, the cluster and the best form; None without clusters."""
-    if not means:
-        return None
-    forms_FX = np.stack([form.ravel() for _, _, form in forms])
-    means_CX = np.stack([mean.ravel() for mean in means])
-    forms_FX = forms_FX / np.linalg.norm(forms_FX, axis=1, keepdims=True).clip(1e-12)
-    means_CX = means_CX / np.linalg.norm(means_CX, axis=1, keepdims=True).clip(1e-12)
-    cosine_FC = forms_FX @ means_CX.T
-    form, cluster = np.unravel_index(int(cosine_FC.argmax()), cosine_FC.shape)
-    shift, is_reverse, aligned = forms[int(form)]
-    return float(cosine_FC[form, cluster]), int(cluster), shift, is_reverse, aligned
-
-
-def _motif(
-    members: Sequence[tuple[_Seqlet, int, bool]], rows: Sequence[Codes], options: MotifOptions
-) -> Motif | None:
-    counts = np.zeros((options.width, NUM_REAL_BASES))
+def _motif(seqlets: Sequence[_Seqlet], form_N: Indices, options: MotifOptions) -> Motif | None:
+    """Return the matrix of aligned seqlets; None if no position has information."""
+    width, num_shifts = options.width, 2 * options.max_shift + 1
+    counts = np.full((width, NUM_REAL_BASES), _PSEUDO_COUNT)
     starts = []
-    for seqlet, shift, is_reverse in members:
-        start = seqlet.start + (-shift if is_reverse else shift)
-        codes = rows[seqlet.record]
-        starts.append(float(start))
-        for place in range(options.width):
-            position = start + (options.width - 1 - place if is_reverse else place)
-            if 0 <= position < codes.size and codes[position] < NUM_REAL_BASES:
-                base = int(codes[position])
-                counts[place, NUM_REAL_BASES - 1 - base if is_reverse else base] += 1
-    counts += _PSEUDO_COUNT
+    for seqlet, form in zip(seqlets, form_N.tolist(), strict=True):
+        is_reverse, shift = divmod(form, num_shifts)
+        codes_X = seqlet.codes_X
+        if is_reverse:
+            codes_X = np.where(codes_X < NUM_REAL_BASES, 3 - codes_X, codes_X)[::-1]
+        codes_W = codes_X[shift : shift + width].astype(np.int64)
+        real_W = np.flatnonzero(codes_W < NUM_REAL_BASES)
+        counts[real_W, codes_W[real_W]] += 1
+        offset = shift - options.max_shift
+        starts.append(seqlet.start + (-offset if is_reverse else offset))
     motif = Motif(
         name="",
         frequencies_WR=counts / counts.sum(axis=1, keepdims=True),
-        num_seqlets=len(members),
-        attribution=float(np.mean([seqlet.score for seqlet, _, _ in members])),
+        num_seqlets=len(seqlets),
+        attribution=float(np.mean([seqlet.score for seqlet in seqlets])),
     )
     informative = np.flatnonzero(motif.bits >= _LEAST_BITS)
     if not informative.size:
         return None
     first, last = int(informative[0]), int(informative[-1]) + 1
-    return Motif(
-        name="",
+    return replace(
+        motif,
         frequencies_WR=motif.frequencies_WR[first:last],
-        num_seqlets=motif.num_seqlets,
-        attribution=motif.attribution,
-        starts=tuple(start + first for start in starts),
+        starts=tuple(float(start + first) for start in starts),
     )
 
 

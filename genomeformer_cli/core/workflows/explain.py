@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from genomeformer_cli.core.evaluation.tokenized_record import EVERY
 from genomeformer_cli.core.explanation.dependencies import (
@@ -16,12 +14,12 @@ from genomeformer_cli.core.explanation.dependencies import (
     dependency_map,
 )
 from genomeformer_cli.core.explanation.pairs import Pairs, codon_periodicity, strongest_pairs
+from genomeformer_cli.core.formats.npz import npz_archive, write_array, write_texts
 from genomeformer_cli.core.formats.region import Region
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, decode_bases
-from genomeformer_cli.core.store.atomic import atomic_file
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
 from genomeformer_cli.core.workflows.sources import Look, records_text
@@ -108,22 +106,24 @@ def explain_dependencies(
     reporter.note(records_text(num_records, num_bases, num_without, noun))
 
 
-def write_maps(records: Iterable[ExplainedRecord], path: Path) -> None:
-    """Write the maps as `.npz`: `ids`, `sequences`, `places`, and `map_0`, `map_1`, ... in order.
+def write_maps(
+    records: Iterable[ExplainedRecord], path: Path
+) -> Generator[ExplainedRecord, None, bool]:
+    """Write the maps as `.npz` while passing the records on.
+
+    The arrays are `map_0`, `map_1`, ... in order, then `ids`, `sequences` and `places`.
 
     Raises:
         StoreError: The file cannot be written.
     """
-    records = list(records)
-    arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {
-        "ids": np.array([record.id for record in records], dtype=np.str_),
-        "sequences": np.array([decode_bases(record.codes) for record in records], dtype=np.str_),
-        "places": np.array(
-            ["" if record.region is None else record.region.place for record in records],
-            dtype=np.str_,
-        ),
-    }
-    for number, record in enumerate(records):
-        arrays[f"map_{number}"] = record.strengths_LL
-    with atomic_file(path) as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    texts: dict[str, list[str]] = {"ids": [], "sequences": [], "places": []}
+    with npz_archive(path) as archive:
+        for number, record in enumerate(records):
+            write_array(archive, f"map_{number}", record.strengths_LL)
+            texts["ids"].append(record.id)
+            texts["sequences"].append(decode_bases(record.codes))
+            texts["places"].append("" if record.region is None else record.region.place)
+            yield record
+        for name, values in texts.items():
+            write_texts(archive, name, values)
+    return True

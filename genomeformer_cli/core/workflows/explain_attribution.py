@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 
@@ -23,7 +24,9 @@ from genomeformer_cli.core.explanation.attribution import (
 from genomeformer_cli.core.explanation.dependencies import check_length
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned
 from genomeformer_cli.core.finetuning.tracks import PlacedPrediction, central_pieces
+from genomeformer_cli.core.formats.npz import npz_archive, write_array, write_texts
 from genomeformer_cli.core.formats.region import Region
+from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.formats.tracks.elements import Chromosome, binned
 from genomeformer_cli.core.formats.tracks.files import TrackHead, check_chromosomes, write_scores
 from genomeformer_cli.core.model_io.bundle_layout import HEAD_FILE
@@ -33,7 +36,6 @@ from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
-from genomeformer_cli.core.store.atomic import atomic_file
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
 from genomeformer_cli.core.workflows.explain import ExplainRequest
@@ -154,47 +156,60 @@ def _base_answer(
 def attribute_records(
     explainer: Explainer, look: Look, method: Method, reporter: Reporter, noun: str = "record"
 ) -> Iterator[AttributedRecord]:
-    """Yield every sequence with its attributions, in input order.
+    """Yield every sequence with its attributions, in input order; report those without.
 
     Raises:
         ConfigError: A sequence is too long, or has no base at the target.
     """
     num_records = num_bases = num_without = 0
     with reporter.track("attributing", look.num_bases, "bases") as tracker:
-        stream = look.read()
-        while queries := list(islice(stream, _RECORDS_AT_ONCE)):
-            subjects = [query for query in queries if (query.codes < NUM_REAL_BASES).any()]
-            answers = [explainer.answer_of(query.id, query.codes) for query in subjects]
-            rows = [query.codes for query in subjects]
-            attributions = iter(attribute_all(answers, rows, method, tracker.advance))
-            for query in queries:
-                codes = query.codes
-                num_records, num_bases = num_records + 1, num_bases + codes.size
-                attribution = None
-                if (codes < NUM_REAL_BASES).any():
-                    attribution = next(attributions)
-                else:
-                    num_without += 1
-                    kind = "record" if query.region is None else "region"
-                    reason = query.problem or "no base"
-                    reporter.warn(f"{kind} `{query.id}` is without attributions: {reason}")
-                    tracker.advance(codes.size)
-                yield AttributedRecord(
-                    id=query.id, codes=codes, attribution=attribution, region=query.region
-                )
+        for query, record in attributed_queries(explainer, look, method, tracker.advance):
+            num_records, num_bases = num_records + 1, num_bases + record.codes.size
+            if record.attribution is None:
+                num_without += 1
+                kind = "record" if record.region is None else "region"
+                reason = query.problem or "no base"
+                reporter.warn(f"{kind} `{record.id}` is without attributions: {reason}")
+            yield record
     reporter.note(records_text(num_records, num_bases, num_without, noun))
 
 
+def attributed_queries(
+    explainer: Explainer, look: Look, method: Method, progress: Callable[[int], None]
+) -> Iterator[tuple[Query, AttributedRecord]]:
+    """Yield every sequence and its attributions, a group of sequences at a time in memory."""
+    stream = look.read()
+    while queries := list(islice(stream, _RECORDS_AT_ONCE)):
+        subjects = [query for query in queries if (query.codes < NUM_REAL_BASES).any()]
+        answers = [explainer.answer_of(query.id, query.codes) for query in subjects]
+        rows = [query.codes for query in subjects]
+        attributions = iter(attribute_all(answers, rows, method, progress))
+        for query in queries:
+            attribution = None
+            if (query.codes < NUM_REAL_BASES).any():
+                attribution = next(attributions)
+            else:
+                progress(query.codes.size)
+            yield (
+                query,
+                AttributedRecord(
+                    id=query.id, codes=query.codes, attribution=attribution, region=query.region
+                ),
+            )
+
+
 def write_attribution_track(
-    records: Iterable[AttributedRecord], look: Look, path: Path, *, title: str
-) -> int:
-    """Write the attributions along a genome as a track, and return the number of its rows.
+    records: Iterable[AttributedRecord], path: Path, look: Look, *, title: str
+) -> Generator[AttributedRecord, None, bool]:
+    """Write the attributions along a genome as a track while passing the records on.
+
+    The track is written from a temporary file of the attributions, after the last record.
 
     Args:
         records: Records or tiles; a base of several tiles counts in the one whose centre is
             nearest.
-        look: Sequences.
         path: bedGraph or bigWig file.
+        look: Sequences of the records.
         title: Name of the track.
 
     Raises:
@@ -203,43 +218,46 @@ def write_attribution_track(
     """
     chromosomes = [Chromosome(name=row.id, length=row.codes.size) for row in look.records()]
     check_chromosomes(chromosomes, ", ".join(file.display_name for file, _ in look.files))
-    placed = (
-        PlacedPrediction(
-            place=record.region or Region(chrom=record.id, start=0, end=record.codes.size),
-            values=(
-                np.full(record.codes.size, np.nan)
-                if record.attribution is None
-                else record.attribution.base_L
-            )[:, None],
+    with TemporaryFile() as values:
+        for record in records:
+            attribution = record.attribution
+            base_L = np.full(record.codes.size, np.nan)
+            values.write((base_L if attribution is None else attribution.base_L).tobytes())
+            yield record
+        values.seek(0)
+        placed = (
+            PlacedPrediction(
+                place=query.region or Region(chrom=query.id, start=0, end=query.codes.size),
+                values=np.frombuffer(values.read(8 * query.codes.size))[:, None],
+            )
+            for query in look.read()
         )
-        for record in records
-    )
-    spans = (
-        binned(piece.place.chrom, piece.values[:, 0], 1, first=piece.place.start)
-        for piece in central_pieces(placed, per_base=True)
-    )
-    return write_scores(spans, path, TrackHead(title=title, chromosomes=chromosomes))
+        spans = (
+            binned(piece.place.chrom, piece.values[:, 0], 1, first=piece.place.start)
+            for piece in central_pieces(placed, per_base=True)
+        )
+        write_scores(spans, path, TrackHead(title=title, chromosomes=chromosomes))
+    return True
 
 
-def write_attributions(records: Iterable[AttributedRecord], path: Path) -> None:
-    """Write `.npz`: `ids`, `values`, and `base_0`, `effect_0`, ... of the records in order.
+def write_attributions(
+    records: Iterable[AttributedRecord], path: Path
+) -> Generator[AttributedRecord, None, bool]:
+    """Write `.npz` while passing the records on: `base_0`, `effect_0`, ..., `ids`, `values`.
 
     Raises:
         StoreError: The file cannot be written.
     """
-    arrays: dict[str, object] = {}
     ids, values = [], []
-    for number, record in enumerate(records):
-        ids.append(record.id)
-        attribution = record.attribution
-        values.append(np.nan if attribution is None else attribution.value)
-        if attribution is not None:
-            arrays[f"base_{number}"] = attribution.base_L
-            arrays[f"effect_{number}"] = attribution.effect_LR
-    with atomic_file(path) as file:
-        np.savez_compressed(
-            file,
-            ids=np.array(ids, dtype=np.str_),
-            values=np.array(values),
-            **arrays,  # type: ignore[arg-type]
-        )
+    with npz_archive(path) as archive:
+        for number, record in enumerate(records):
+            ids.append(record.id)
+            attribution = record.attribution
+            values.append(np.nan if attribution is None else attribution.value)
+            if attribution is not None:
+                write_array(archive, f"base_{number}", attribution.base_L)
+                write_array(archive, f"effect_{number}", attribution.effect_LR)
+            yield record
+        write_texts(archive, "ids", ids)
+        write_array(archive, "values", np.array(values))
+    return True

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
-from genomeformer_cli.core.explanation.attribution import Method, attribute_all
+from genomeformer_cli.core.explanation.attribution import Method
 from genomeformer_cli.core.explanation.motifs import (
     Match,
     Motif,
+    MotifFinder,
     MotifOptions,
-    find_motifs,
     match_motif,
 )
 from genomeformer_cli.core.finetuning.head import attach_head
 from genomeformer_cli.core.formats.meme import MemeMotif, meme_text, read_meme
+from genomeformer_cli.core.genomes.regions import count_noun
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_text
 from genomeformer_cli.core.workflows.explain_attribution import (
     AttributedRecord,
     Explainer,
     TaskExplainer,
+    attribute_records,
+    attributed_queries,
 )
+from genomeformer_cli.core.workflows.sources import Look
 
 MODEL, TWIN = "model", "random twin"
 _SEED = 0
@@ -67,84 +71,70 @@ def check_fine_tuned(explainer: Explainer) -> TaskExplainer:
 
 
 def find_beside_twin(
-    explainer: Explainer,
-    records: Sequence[AttributedRecord],
+    explainer: TaskExplainer,
+    look: Look,
     method: Method,
     references: Sequence[Motif],
     reporter: Reporter,
-) -> list[FoundMotif]:
-    """Return the motifs of a fine-tuned model, then those of the model with random weights.
+) -> Iterator[FoundMotif]:
+    """Yield the motifs of a fine-tuned model, then those of the model with random weights.
 
-    Raises:
-        UsageError: The model was not fine-tuned.
+    The sequences are read once per model; of their attributions, only windows are kept.
     """
     options = MotifOptions()
-    twins = twin_records(check_fine_tuned(explainer), records, method, reporter)
-    rows = motifs_of(records, MODEL, options, references) + motifs_of(
-        twins, TWIN, options, references
-    )
-    counts = {name: sum(row.source == name for row in rows) for name in (MODEL, TWIN)}
-    reporter.note(", ".join(f"{name}: {count} motifs" for name, count in counts.items()))
-    if not counts[MODEL]:
+    finders = {MODEL: MotifFinder(options), TWIN: MotifFinder(options)}
+    for record in attribute_records(explainer, look, method, reporter, "sequence"):
+        _add(finders[MODEL], record)
+    twin = _twin(explainer)
+    with reporter.track(f"attributing, {TWIN}", look.num_bases, "bases") as tracker:
+        for _, record in attributed_queries(twin, look, method, tracker.advance):
+            _add(finders[TWIN], record)
+    found = {source: finder.motifs() for source, finder in finders.items()}
+    counts = (f"{source}: {count_noun(len(motifs), 'motif')}" for source, motifs in found.items())
+    reporter.note(", ".join(counts))
+    if not found[MODEL]:
         reporter.warn(
-            f"no motif has {options.min_seqlets} seqlets in {len(records):,} sequences: give more "
-            "sequences"
+            f"the model has no motif of {options.min_seqlets} seqlets or more in "
+            f"{count_noun(look.num_records, 'sequence')}: give more sequences"
         )
-    return rows
+    for source, motifs in found.items():
+        for motif in motifs:
+            match = match_motif(motif, references)
+            yield FoundMotif(source=source, motif=motif, match=match)
 
 
-def twin_records(
-    explainer: TaskExplainer,
-    records: Sequence[AttributedRecord],
-    method: Method,
-    reporter: Reporter,
-) -> list[AttributedRecord]:
-    """Return the records with the attributions of the model with random weights and head."""
-    (twin,) = random_twins(explainer.loaded, _SEED, 1).values()
-    attach_head(twin, explainer.task.build_head(twin, seed=_SEED).to(twin.device))
-    answer = explainer.answer_with(twin)
-    sequences = [record.codes for record in records if record.attribution is not None]
-    num_bases = sum(codes.size for codes in sequences)
-    with reporter.track("attributing, random twin", num_bases, "bases") as tracker:
-        results = iter(attribute_all([answer] * len(sequences), sequences, method, tracker.advance))
-    return [
-        replace(record, attribution=None if record.attribution is None else next(results))
-        for record in records
-    ]
+def _add(finder: MotifFinder, record: AttributedRecord) -> None:
+    if record.attribution is not None:
+        finder.add(record.codes, record.attribution.effect_LR)
 
 
-def motifs_of(
-    records: Sequence[AttributedRecord],
-    source: str,
-    options: MotifOptions,
-    references: Sequence[Motif],
-) -> list[FoundMotif]:
-    """Return the motifs of attributions, those with the most seqlets first."""
-    used = [record for record in records if record.attribution is not None]
-    motifs = find_motifs(
-        [record.codes for record in used],
-        [record.attribution.base_L for record in used if record.attribution is not None],
-        options,
-    )
-    return [
-        FoundMotif(source=source, motif=motif, match=match_motif(motif, references))
-        for motif in motifs
-    ]
+def _twin(explainer: TaskExplainer) -> TaskExplainer:
+    """Return the model with random weights and a random head."""
+    (model,) = random_twins(explainer.loaded, _SEED, 1).values()
+    attach_head(model, explainer.task.build_head(model, seed=_SEED).to(model.device))
+    answer = explainer.answer_with(model)
+    return replace(explainer, answer_of=lambda identifier, codes: answer)
 
 
-def write_meme(rows: Sequence[FoundMotif], path: Path) -> None:
-    """Write the motifs of the model as a MEME file.
+def write_meme(rows: Iterable[FoundMotif], path: Path) -> Generator[FoundMotif, None, bool]:
+    """Write the motifs of the model as a MEME file while passing all on.
+
+    Returns False if the model has no motif: nothing is written.
 
     Raises:
         StoreError: The file cannot be written.
     """
-    motifs = [
-        MemeMotif(
-            name=f"{row.motif.name} {row.motif.consensus}",
-            frequencies_WR=row.motif.frequencies_WR,
-            num_sites=row.motif.num_seqlets,
-        )
-        for row in rows
-        if row.source == MODEL
-    ]
-    write_text(path, meme_text(motifs))
+    motifs = []
+    for row in rows:
+        if row.source == MODEL:
+            motifs.append(
+                MemeMotif(
+                    name=f"{row.motif.name} {row.motif.consensus}",
+                    frequencies_WR=row.motif.frequencies_WR,
+                    num_sites=row.motif.num_seqlets,
+                )
+            )
+        yield row
+    if motifs:
+        write_text(path, meme_text(motifs))
+    return bool(motifs)
