@@ -144,7 +144,7 @@ def command(
         columns = with_coordinates(job.columns, has_regions=selected.has_regions and not motifs)
         # Every output writes a record and passes it on to the next: none holds all records.
         for path in (*outputs,) or (None,):
-            chain = _written(job, records, path, columns, reporter, as_json=as_json)
+            chain = _write(job, records, path, columns, reporter, as_json=as_json)
             records = stack.enter_context(closing(chain))
         for _ in records:
             pass
@@ -315,7 +315,7 @@ class _Motifs:
         return (self._line(record),)
 
 
-def _written(
+def _write(
     job: _Job,
     records: Iterable[Any],
     path: Path | None,
