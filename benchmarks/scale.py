@@ -1,10 +1,10 @@
 """Cost of many inputs: time and memory per item as their number grows.
 
 Sequences: reads of real genomes through `embed`, `score` and, with `--classifier`, `predict`, an
-eighth to all of `--most`. Genomes: files cut from real genomes through `fetch --file` and
-`tokenize`, then the first step of `pretrain`. Assemblies: `fetch --taxon` from a small NCBI on the
-loopback interface that serves one genome under many accessions and fails 5 % of the requests for
-files; the largest fetch is also killed (SIGKILL) at half and run again.
+eighth to all of `--most` (`--parts`). Genomes: files cut from real genomes through `fetch --file`
+and `tokenize`, then the first step of `pretrain`. Assemblies: `fetch --taxon` from a small NCBI on
+the loopback interface that serves one genome under many accessions and fails 5 % of the requests
+for files; the largest fetch is also killed (SIGKILL) at half and run again.
 
 Every command is a process of its own, on one core: CPU seconds and peak memory. A cost that does
 not depend on the number is the basis of the extrapolation to a million; start-up is the intercept
@@ -91,6 +91,8 @@ def report(name: str, counts: list[int], costs: list[tuple[float, float]], most:
     """Print the costs of a command, and the line through them at `most` items."""
     for count, (seconds, memory) in zip(counts, costs, strict=True):
         print(f"{name:<22}{count:>8,}{seconds:>10.1f} CPU s{memory:>9.0f} MiB", flush=True)
+    if len(counts) == 1:
+        return
     slope, start = np.polyfit(counts, [seconds for seconds, _ in costs], 1)
     growth = (costs[-1][1] - costs[0][1]) * 1024 / (counts[-1] - counts[0])
     hours = (start + slope * most) / 3600
@@ -104,7 +106,7 @@ def report(name: str, counts: list[int], costs: list[tuple[float, float]], most:
 def measure_sequences(chosen: argparse.Namespace, folder: Path) -> None:
     """Measure commands that have a row per sequence."""
     reads = list(islice(pieces(chosen.genomes, READ), chosen.most))
-    counts = [len(reads) // part for part in (8, 4, 2, 1)]
+    counts = [len(reads) // part for part in chosen.parts]
     commands = {
         "embed": ["embed", "-o", str(folder / "x.npy")],
         "score": ["score", "-o", str(folder / "x.tsv")],
@@ -112,6 +114,8 @@ def measure_sequences(chosen: argparse.Namespace, folder: Path) -> None:
     if chosen.classifier:
         table = str(folder / "p.tsv")
         commands["predict"] = ["predict", "--model", chosen.classifier, "-o", table]
+    if chosen.only:
+        commands = {chosen.only: commands[chosen.only]}
     for name, (command, *options) in commands.items():
         costs = []
         for count in counts:
@@ -124,7 +128,7 @@ def measure_sequences(chosen: argparse.Namespace, folder: Path) -> None:
 def measure_genomes(chosen: argparse.Namespace, folder: Path) -> None:
     """Measure the way from many genomes to the first step of a run."""
     parts = list(islice(pieces(chosen.genomes, PART), chosen.most))
-    counts = [len(parts) // part for part in (8, 4, 2, 1)]
+    counts = [len(parts) // part for part in chosen.parts]
     costs: dict[str, list[tuple[float, float]]] = {"fetch": [], "tokenize": [], "pretrain": []}
     for count in counts:
         home, source = folder / f"home{count}", folder / f"genomes{count}"
@@ -200,7 +204,7 @@ def kill_at_half(ncbi: MiniNcbi, home: Path, number: int, command: list[str]) ->
 def measure_assemblies(chosen: argparse.Namespace, folder: Path) -> None:
     """Measure a fetch of many assemblies, with faults, and after a kill."""
     text = next(pieces(chosen.genomes, 2000))
-    counts = [chosen.most // part for part in (8, 4, 2, 1)]
+    counts = [chosen.most // part for part in chosen.parts]
     command = ["fetch", "--taxon", "562", "--set", "connection.jobs=4"]
     costs = []
     for count in counts:
@@ -213,7 +217,7 @@ def measure_assemblies(chosen: argparse.Namespace, folder: Path) -> None:
             print(
                 f"{count:,} assemblies: {kept:,} kept, {sum(met.values())} faults met", flush=True
             )
-            if count == counts[-1]:
+            if count == counts[-1] and chosen.kill:
                 home = folder / "killed"
                 ncbi.log.clear()
                 before = kill_at_half(ncbi, home, count, command)
@@ -235,6 +239,11 @@ if __name__ == "__main__":
     parser.add_argument("--genomes", type=Path, required=True)
     parser.add_argument("--most", type=int, default=20_000)
     parser.add_argument("--classifier", help="fine-tuned model for `predict`")
+    parser.add_argument(
+        "--parts", type=int, nargs="+", default=[8, 4, 2, 1], help="divisors of `--most`: the sizes"
+    )
+    parser.add_argument("--no-kill", dest="kill", action="store_false")
+    parser.add_argument("--only", choices=("embed", "score", "predict"), help="one command")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         works = {

@@ -24,7 +24,7 @@ from tests.cli import run_python
 
 ROOT = Path(__file__).parents[2]
 GALAXY = ROOT / "packaging/galaxy"
-MODULES = sorted((ROOT / "workflows/nextflow/modules").glob("*.nf"))
+MODULES = sorted((ROOT / "workflows/nextflow/modules/local/genomeformer").iterdir())
 SNAKEFILE = ROOT / "workflows/snakemake/Snakefile"
 GENOME = ROOT / "genomeformer_cli/assets/genomes/NC_001422.1.fa.gz"
 PROMOTERS = ROOT / "genomeformer_cli/assets/sequences/ecoli_promoters.fa"
@@ -66,7 +66,8 @@ def test_every_recipe_names_this_version() -> None:
     config = (ROOT / "workflows/nextflow/nextflow.config").read_text(encoding="utf-8")
     assert f"version         = '{VERSION}'" in config
     for module in MODULES:
-        assert f"genomeformer={VERSION}'" in module.read_text(encoding="utf-8")
+        environment = yaml.safe_load((module / "environment.yml").read_text(encoding="utf-8"))
+        assert environment["dependencies"] == [f"bioconda::genomeformer={VERSION}"]
 
 
 def test_images_install_the_pinned_torch() -> None:
@@ -79,29 +80,43 @@ def test_images_install_the_pinned_torch() -> None:
 
 
 def script_of(module: Path) -> str:
-    """Return the shell script of a module, with the escapes of Groovy undone."""
-    (script,) = re.findall(r'script:\n\s*"""\n(.*?)"""', module.read_text("utf-8"), re.DOTALL)
-    return str(script)
+    """Return the shell script of a module, and the command that prints the version."""
+    text = (module / "main.nf").read_text("utf-8")
+    (script,) = re.findall(r'script:\n(?:\s*def [^\n]*\n)*\s*"""\n(.*?)"""', text, re.DOTALL)
+    (version,) = re.findall(r'eval\("(.*?)"\)', text)
+    return f"{script}\n{version} > version.txt\n"
 
 
 def filled(script: str, **values: object) -> str:
     """Fill the variables of a Nextflow script as Nextflow does."""
-    names = {"meta.id": "sample", "task.process": "TEST", "task.cpus": 1, **values}
+    names = {"prefix": "sample", "args": "", "task.cpus": 1, **values}
     for name, value in names.items():
         script = re.sub(
             rf"(?<!\\)\$({re.escape(name)}\b|{{{re.escape(name)}}})", str(value), script
         )
     assert not re.findall(r"(?<!\\)\$[\w{]+", script), script
-    return script.replace("\\$", "$").replace("cat <<-END", "cat <<END").replace("    END", "END")
+    return script.replace("\\$", "$")
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
 def test_modules_have_all_parts_of_the_style(module: Path) -> None:
-    text = module.read_text(encoding="utf-8")
+    text = (module / "main.nf").read_text(encoding="utf-8")
     assert f"process GENOMEFORMER_{module.stem.upper()} {{" in text
-    for part in ("tag ", "label ", "conda ", "val(meta)", "emit: versions", "script:", "stub:"):
+    parts = ("tag ", "label ", "conda ", "val(meta)", "topic: versions", "when:", "script:")
+    for part in (*parts, "stub:", "task.ext.args", "task.ext.prefix"):
         assert part in text
-    assert text.count("versions.yml") == 3
+    facts = yaml.safe_load((module / "meta.yml").read_text(encoding="utf-8"))
+    assert facts["name"] == f"genomeformer_{module.stem}"
+    channels = re.findall(r"emit: (\w+)", text)
+    assert list(facts["output"]) == channels
+    (inputs,) = re.findall(r"input:\n(.*?)\n\n", text, re.DOTALL)
+    described = [
+        key
+        for item in facts["input"]
+        for part in ([item] if isinstance(item, dict) else item)
+        for key in part
+    ]
+    assert described == re.findall(r"(?:val|path)[ (](\w+)", inputs)
 
 
 def in_shell(script: str, folder: Path) -> None:
@@ -126,13 +141,16 @@ def test_scripts_of_the_nextflow_modules_run(tmp_path: Path) -> None:
     for piece in (1, 2):
         embed = {"sequences": "p.fa", "model": "default", "piece": piece, "pieces": 2}
         in_shell(filled(scripts["embed"], **embed), tmp_path)
-    vectors = "sample.1.npy sample.2.npy"
-    in_shell(filled(scripts["merge"], vectors=vectors), tmp_path)
+    # Nextflow groups the pieces in the order in which they finish.
+    in_shell(filled(scripts["merge"], vectors="sample.2.npy sample.1.npy"), tmp_path)
     in_shell(filled(scripts["score"], sequences="p.fa", model="default"), tmp_path)
     assert np.load(tmp_path / "sample.vectors.npy").shape[0] == 106
     assert len((tmp_path / "sample.scores.tsv").read_text("utf-8").splitlines()) == 107
-    versions = yaml.safe_load((tmp_path / "versions.yml").read_text(encoding="utf-8"))
-    assert versions == {"TEST": {"genomeformer": VERSION}}
+    assert (tmp_path / "version.txt").read_text(encoding="utf-8").strip() == VERSION
+    rows = [np.load(tmp_path / f"sample.{piece}.npy") for piece in (1, 2)]
+    merged = np.load(tmp_path / "sample.vectors.npy")
+    for piece, part in enumerate(rows):
+        np.testing.assert_array_equal(merged[piece::2], part)
 
 
 @pytest.mark.parametrize("name", ["embed", "predict", "score"])

@@ -1,9 +1,9 @@
 nextflow.enable.dsl = 2
 
-include { GENOMEFORMER_EMBED   } from './modules/embed'
-include { GENOMEFORMER_MERGE   } from './modules/merge'
-include { GENOMEFORMER_PREDICT } from './modules/predict'
-include { GENOMEFORMER_SCORE   } from './modules/score'
+include { GENOMEFORMER_EMBED   } from './modules/local/genomeformer/embed/main'
+include { GENOMEFORMER_MERGE   } from './modules/local/genomeformer/merge/main'
+include { GENOMEFORMER_PREDICT } from './modules/local/genomeformer/predict/main'
+include { GENOMEFORMER_SCORE   } from './modules/local/genomeformer/score/main'
 
 workflow {
     if (!params.input) {
@@ -17,10 +17,11 @@ workflow {
     GENOMEFORMER_EMBED(pieces.map { meta, sequences, piece -> [meta, sequences, piece, params.pieces] }, params.model)
     GENOMEFORMER_MERGE(GENOMEFORMER_EMBED.out.vectors.groupTuple(size: params.pieces))
     GENOMEFORMER_SCORE(samples, params.model)
-    versions = GENOMEFORMER_EMBED.out.versions.mix(GENOMEFORMER_MERGE.out.versions, GENOMEFORMER_SCORE.out.versions)
     if (params.classifier) {
         GENOMEFORMER_PREDICT(samples, params.classifier)
-        versions = versions.mix(GENOMEFORMER_PREDICT.out.versions)
     }
-    versions.unique { path -> path.text }.collectFile(name: 'versions.yml', storeDir: params.outdir)
+    Channel.topic('versions')
+        .unique()
+        .map { process, tool, version -> "\"${process}\":\n    ${tool}: \"${version}\"\n" }
+        .collectFile(name: 'versions.yml', storeDir: params.outdir, sort: true)
 }
