@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,8 @@ _CONTEXT = (
 )
 _YAML = (".yml", ".yaml")
 _MODEL_FILES = ("config.json", "*.safetensors")
+# Temporary folders of this program begin with it.
+TEMPORARY_PREFIX = "genomeformer-"
 _PROGRAM, _RUN = "#genomeformer", "#run"
 _DONE, _FAILED = "CompletedActionStatus", "FailedActionStatus"
 Entity = dict[str, Any]
@@ -68,9 +71,15 @@ class RunRecord:
 
     def _crate(self, folder: Path, *, is_successful: bool) -> Entity:
         inputs = list(_entities(self.inputs, folder))
-        models = [entity for path in self.models for entity in _model(path, folder)]
+        # A bundle that is verified before it has its name is no model that was given.
+        given = [path for path in self.models if path.is_dir()]
+        models = [entity for path in given for entity in _model(path, folder)]
         outputs = list(_entities(self.outputs, folder))
-        used = [*inputs, *(entity for entity in models if entity["@type"] == "Dataset")]
+        inside = {
+            part["@id"]
+            for entity in (*inputs, *models, *outputs)
+            for part in entity.get("hasPart", ())
+        }
         end = datetime.now(UTC).isoformat(timespec="seconds")
         program, *libraries = self.versions.items()
         requirements = [
@@ -103,8 +112,8 @@ class RunRecord:
                     "@type": "CreateAction",
                     "name": shlex.join(["genomeformer", *self.arguments]),
                     "instrument": {"@id": _PROGRAM},
-                    "object": _references(used),
-                    "result": _references(outputs),
+                    "object": _references(_outermost((*inputs, *models), inside)),
+                    "result": _references(_outermost(outputs, inside)),
                     "startTime": self.start.isoformat(timespec="seconds"),
                     "endTime": end,
                     "actionStatus": f"http://schema.org/{_DONE if is_successful else _FAILED}",
@@ -120,6 +129,11 @@ class RunRecord:
                 *files.values(),
             ],
         }
+
+
+def _outermost(entities: Sequence[Entity], inside: Collection[str]) -> list[Entity]:
+    """Leave out the files that are part of a folder of the record."""
+    return [entity for entity in entities if entity["@id"] not in inside]
 
 
 def _references(entities: Sequence[Entity] | Any) -> list[dict[str, str]]:
@@ -224,11 +238,19 @@ def end_record(*, is_successful: bool) -> None:
 
 
 def note_input(path: Path, name: str) -> None:
-    """Note a file that is read; a temporary copy is noted by its name."""
+    """Note a file or folder that is read; a temporary copy is noted by its name."""
     if _active is not None:
-        is_copy = name != str(path) and not Path(name).exists()
-        key = Path(name) if is_copy else path.absolute()
+        is_copy = _is_temporary(path)
+        key = Path(f"./{name}") if is_copy else path.absolute()
         _active.inputs.setdefault(key, name if is_copy else path.name)
+
+
+def _is_temporary(path: Path) -> bool:
+    """Return True for files in the temporary folders of this program."""
+    temporary = Path(tempfile.gettempdir()).absolute()
+    if not path.absolute().is_relative_to(temporary):
+        return False
+    return path.absolute().relative_to(temporary).parts[0].startswith(TEMPORARY_PREFIX)
 
 
 def note_model(folder: Path) -> None:
