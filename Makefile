@@ -9,7 +9,7 @@ PINNED := -c constraints.txt --build-constraint constraints.txt
 TYPED := genomeformer_cli tests docs/generate_reference.py docs/generate_attention_pictures.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format dist check test test-all soak oracles golden docs bench card demo fuzz audit lowest clean
+.PHONY: help setup format dist check test test-all soak oracles golden docs bench gpu card demo fuzz audit lowest clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
@@ -83,6 +83,10 @@ bench: setup ## Run every script of benchmarks/
 
 card: setup ## Measure the default model and write its card: DATA=FOLDER with genomes/ and tasks/
 	$(BIN)/python benchmarks/card.py --data $(or $(DATA),$(error DATA=FOLDER is needed; benchmarks/card.py says what it holds)) $(OPTIONS)
+
+gpu: setup ## Measure on a GPU, twelve minutes at most; entries go to docs/experiments/gpu.md
+	$(PIP) install --quiet $(PINNED) --group bench --editable '.[gpu]' flash-linear-attention
+	$(BIN)/python benchmarks/gpu_report.py
 
 demo: $(VENV)/.package ## Sample genomes -> tokenize -> pretrain -> embed -> release
 	PATH="$(CURDIR)/$(BIN):$$PATH" ./scripts/demo.sh

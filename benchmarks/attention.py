@@ -27,7 +27,6 @@ left out, and said to be. Needs `pip install --group bench`; what is missing is 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import itertools
 import json
 import sys
@@ -35,7 +34,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from peers import PEERS, Size
+from peers import PEERS, Size, is_installed
 from processes import Limits, Row, conditions, markdown, measured_step, run_case, touch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -66,7 +65,9 @@ TARGETS = {
 }
 
 
-def our_step(name: str, size: Size) -> tuple[nn.Module, Callable[[Tensor, Tensor], None]]:
+def our_step(
+    name: str, size: Size, *, causal: bool = False
+) -> tuple[nn.Module, Callable[[Tensor, Tensor], None]]:
     """Our encoder and what computes its gradients."""
     reversible = name == REVERSIBLE
     config = ModelConfig(
@@ -88,6 +89,7 @@ def our_step(name: str, size: Size) -> tuple[nn.Module, Callable[[Tensor, Tensor
             value_conv_width=size.convolution,
         ),
         residual="reversible" if reversible else "plain",
+        direction="causal" if causal else "bidirectional",
     )
     model = build_model(config)
     memory = MemoryConfig(plan="reversible" if reversible else "full")
@@ -184,7 +186,7 @@ def run(options: argparse.Namespace) -> list[Row]:
 
 def objection(case: Row, last: Row | None, max_seconds: float) -> str:
     """Why a case is not even tried; empty if it is."""
-    if not case["ours"] and importlib.util.find_spec(PEERS[case["name"]][0]) is None:
+    if not case["ours"] and not is_installed(case["name"]):
         return "not installed"
     if last is None:
         return ""

@@ -1,5 +1,7 @@
 """What one GPU makes of our training steps: a ceiling, steps beside peers, MFU, the longest rows.
 
+`gpu_report.py` runs these and more within twelve minutes. By hand:
+
     python benchmarks/gpu.py --json gpu.json                        # all four, about six minutes
     python benchmarks/gpu.py steps --lengths 8192 --mechanisms performer --peers performer-pytorch
     python benchmarks/gpu.py mfu --compile off blocks on --mfu-mechanisms softmax
@@ -20,92 +22,93 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from attention import GATED_HIDDEN, MASKED, QUADRATIC, REVERSIBLE, our_step, peer_step
-from gpu_ceiling import AS_TORCH_CHOOSES, BACKENDS, TERA, ceiling, chosen_kernel, product_speed
+from gpu_ceiling import AS_TORCH_CHOOSES, BACKENDS, ceiling, product_speed
 from gpu_longest import Search, longest
-from one_device import (
-    GIB,
-    Cells,
-    Patience,
-    Row,
-    is_out_of_memory,
-    median_seconds,
-    release,
-)
-from peers import PEERS, Size
+from gpu_mfu import mfu
+from one_device import GIB, Cells, Patience, Row, median_seconds
+from peers import PEERS, Size, is_installed
 from torch import nn
-from training_steps import operations, training_step
 
+from genomeformer_cli.core.attention.kernels.fused import KernelChoice
 from genomeformer_cli.core.attention.registry import ATTENTIONS
-from genomeformer_cli.core.memory_plans.forecast import Step, random_examples
 from genomeformer_cli.core.memory_plans.memory_meter import forget_peak, peak_bytes
 from genomeformer_cli.core.memory_plans.plans import PLANS
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
-from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.training.precision import ComputeConfig, computing
-from genomeformer_cli.core.training.presets import PRESETS, preset
+from genomeformer_cli.core.training.presets import PRESETS
 
 SECTIONS = ("ceiling", "steps", "mfu", "longest")
 LENGTHS = (512, 2048, 8192, 32768, 131072)
-# Of an H100 SXM in bf16, dense, as NVIDIA states it.
-STATED = 989e12
 # Steps that a cell takes at least, warm-up included.
 _STEPS = 5
 
 
-# The most rows that fitted, by mechanism and heads.
-Fits = dict[tuple[str, int], int]
-
-
 @dataclass(frozen=True, kw_only=True)
-class Utilised:
-    """One row of the table of MFU."""
+class Case:
+    """One row of the table of steps."""
 
-    config: ModelConfig  # The model.
-    # `off`; `on`: the model, as `compute.compile=on`; `blocks`: each block, which are alike, so
-    # that one is compiled for all.
-    compile: str
-    kernel: str  # Of softmax attention.
+    name: str  # Mechanism, or peer.
+    direction: str = ""  # Direction of ours.
+    kernels: KernelChoice | None = None  # Kernels of ours; None: a peer.
+
+    @property
+    def title(self) -> str:
+        """Name in the table."""
+        if self.kernels is None:
+            return self.name
+        causal = ", causal" if self.direction == "causal" else ""
+        return f"ours: {self.name}{causal}" + (", fused" if self.kernels == "fused" else "")
 
 
 def steps(cells: Cells, options: argparse.Namespace) -> None:
     """Every mechanism and peer at every length."""
     header = ["L", "case", "parameters", "tokens/s", "ms/step", "peak GiB"]
     cells.table(f"Training steps, bf16, {options.tokens:,} tokens or one row a step", header)
-    cases = [(name, True) for name in options.mechanisms]
-    cases += [(REVERSIBLE, True)] * ("reformer" in options.mechanisms)
-    cases += [(name, False) for name in options.peers]
     last: dict[str, Row] = {}
     for length in options.lengths:
-        for name, ours in cases:
-            cell = {
-                "section": "steps",
-                "length": length,
-                "case": f"ours: {name}" if ours else name,
-            }
-            last[cell["case"]] = cells.run(
+        for case in cases(options):
+            cell = {"section": "steps", "length": length, "case": case.title}
+            last[case.title] = cells.run(
                 cell,
-                lambda name=name, ours=ours, length=length: step_speed(  # type: ignore[misc]
-                    cells, options, name, Size(length=length), ours=ours
+                lambda case=case, length=length: step_speed(  # type: ignore[misc]
+                    cells, options, case, Size(length=length)
                 ),
                 shown_step,
-                objection=objection(name, last.get(cell["case"]), cell, options),
+                objection=objection(case.name, last.get(case.title), cell, options),
             )
+
+
+def cases(options: argparse.Namespace) -> Iterator[Case]:
+    """Every mechanism in the directions and kernels that it has, then the peers."""
+    for name in options.mechanisms:
+        entry = ATTENTIONS[name]
+        for direction in options.directions:
+            if direction not in entry.directions:
+                continue
+            for kernels in options.kernels:
+                # Rows of one document leave softmax to torch in either case.
+                can = entry.fused is not None and direction in entry.fused_directions
+                if kernels == "plain" or (can and name != "softmax"):
+                    yield Case(name=name, direction=direction, kernels=kernels)
+    if "reformer" in options.mechanisms:
+        yield Case(name=REVERSIBLE, direction="bidirectional", kernels="plain")
+    for name in options.peers:
+        yield Case(name=name)
 
 
 def objection(name: str, last: Row | None, cell: Row, options: argparse.Namespace) -> str:
     """Why a case is not even tried; empty if it is."""
-    if name == cell["case"] and importlib.util.find_spec(PEERS[name][0]) is None:
+    if name == cell["case"] and not is_installed(name):
         return "not installed"
     if last is None or str(last.get("skipped", "")).startswith("not run"):
         return ""
@@ -120,19 +123,20 @@ def objection(name: str, last: Row | None, cell: Row, options: argparse.Namespac
     return ""
 
 
-def step_speed(
-    cells: Cells, options: argparse.Namespace, name: str, size: Size, *, ours: bool
-) -> Row:
+def step_speed(cells: Cells, options: argparse.Namespace, case: Case, size: Size) -> Row:
     """Seconds and memory of a step."""
     torch.manual_seed(0)
-    model, gradients = (our_step if ours else peer_step)(name, size)
+    if case.kernels:
+        model, gradients = our_step(case.name, size, causal=case.direction == "causal")
+    else:
+        model, gradients = peer_step(case.name, size)
     model.to(cells.device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     shape = (max(options.tokens // size.length, 1), size.length)
     generator = torch.Generator().manual_seed(1)
     ids_BL = torch.randint(5, 9, shape, generator=generator).to(cells.device)
     asked_BL = (torch.rand(shape, generator=generator) < MASKED).to(cells.device)
-    arithmetic = in_precision(options, model)
+    arithmetic = in_precision(options, model, case.kernels or "plain")
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -151,18 +155,18 @@ def step_speed(
 
 
 def in_precision(
-    options: argparse.Namespace, model: nn.Module
+    options: argparse.Namespace, model: nn.Module, kernels: KernelChoice
 ) -> Callable[[], AbstractContextManager[None]]:
     """Ours as `pretrain` has it, a peer by the same autocast."""
     if isinstance(model, Encoder):
-        return lambda: computing(compute(options), model)
+        return lambda: computing(compute(options, kernels), model)
     kind = next(model.parameters()).device.type
     return lambda: torch.autocast(kind, torch.bfloat16, enabled=options.precision == "bf16")
 
 
-def compute(options: argparse.Namespace, compile_: str = "off") -> ComputeConfig:
+def compute(options: argparse.Namespace, kernels: KernelChoice = "auto") -> ComputeConfig:
     """How the arithmetic runs."""
-    return ComputeConfig(precision=options.precision, compile="on" if compile_ == "on" else "off")
+    return ComputeConfig(precision=options.precision, compile="off", kernels=kernels)
 
 
 def shown_step(row: Row) -> list[str]:
@@ -175,123 +179,7 @@ def shown_step(row: Row) -> list[str]:
     ]
 
 
-def mfu(cells: Cells, options: argparse.Namespace, best: float) -> None:
-    """A preset, each mechanism, each way of compiling, softmax by each kernel."""
-    config = preset(options.preset).model
-    if options.context:
-        config = replace(config, context=options.context)
-    header = ["mechanism", "heads", "compile", "kernel", "rows", "parameters", "tokens/s"]
-    header += ["model TFLOP/s", "of the product", "of 989 TFLOP/s", "peak GiB"]
-    title = f"`{options.preset}`, rows of {config.context:,}, the large product {best / TERA:.0f}"
-    cells.table(f"MFU: {title} TFLOP/s", header)
-    fits: Fits = {}
-    for trial in trials(options, config):
-        cells.run(
-            {
-                "section": "mfu",
-                "mechanism": trial.config.attention.name,
-                "heads": trial.config.num_heads,
-                "compile": trial.compile,
-                "kernel": trial.kernel,
-            },
-            lambda trial=trial: utilisation(cells, options, trial, fits),  # type: ignore[misc]
-            lambda row: shown_utilisation(row, best),
-            seconds=options.seconds_per_cell
-            + (options.compile_seconds if trial.compile != "off" else 0),
-        )
-
-
-def trials(options: argparse.Namespace, config: ModelConfig) -> Iterator[Utilised]:
-    """The quick ones first."""
-    for compile_ in options.compile:
-        for name in options.mfu_mechanisms:
-            softmax = name == "softmax"
-            for heads in (softmax and options.heads) or [config.num_heads]:
-                attention = replace(config.attention, name=name)
-                for kernel in options.kernels if softmax else [AS_TORCH_CHOOSES]:
-                    yield Utilised(
-                        config=replace(config, num_heads=heads, attention=attention),
-                        compile=compile_,
-                        kernel=kernel,
-                    )
-
-
-def utilisation(cells: Cells, options: argparse.Namespace, trial: Utilised, fits: Fits) -> Row:
-    """Of the largest batch that fits; what is compiled takes what fitted before it was.
-
-    Raises:
-        OutOfMemoryError: None does.
-    """
-    key = (trial.config.attention.name, trial.config.num_heads)
-    batches = [one for one in options.batches if one <= fits.get(key, one)]
-    for batch in batches:
-        found: Row | None = None
-        try:
-            found = utilisation_of(cells, options, trial, batch)
-        except RuntimeError as failure:
-            if not is_out_of_memory(failure):
-                raise
-        # Compiled code holds on to its model, and would be made anew for rows of any number.
-        torch.compiler.reset()
-        if found is not None:
-            fits[key] = batch
-            return found
-        release(cells.device)
-    raise torch.OutOfMemoryError(f"out of memory with {batches[-1]} rows")
-
-
-def utilisation_of(cells: Cells, options: argparse.Namespace, trial: Utilised, batch: int) -> Row:
-    """Tokens a second of a batch of so many rows."""
-    config = trial.config
-    model = build_model(config)
-    assert isinstance(model, Encoder)
-    model.to(cells.device).train()
-    if trial.compile == "blocks":
-        for block in model.stack:
-            block.compile()
-    shape = Step(batch=batch, length=config.context, real_ids=range(5, 9))
-    examples = random_examples(model, shape)
-    way = compute(options, trial.compile)
-    step = training_step(model, examples, compute=way)
-    asked = len(examples.target_positions.index_T) / examples.targets_BL.numel()
-    forget_peak(cells.device)
-    with chosen_kernel(trial.kernel):
-        started = time.perf_counter()
-        step()
-        first = time.perf_counter() - started
-        seconds = median_seconds(step, cells.device, options.seconds_timed)
-    return {
-        "rows": batch,
-        "parameters": model.num_parameters,
-        "tokens": batch * config.context,
-        "operations": operations(
-            config.attention.name,
-            config.context,
-            config,
-            asked=1.0 if way.compile == "on" else asked,
-        ),
-        "first_seconds": first,
-        "seconds": seconds,
-        "peak": peak_bytes(cells.device),
-    }
-
-
-def shown_utilisation(row: Row, best: float) -> list[str]:
-    """The columns of what was found."""
-    speed = row["tokens"] / row["seconds"]
-    flops = speed * row["operations"]
-    return [
-        str(row["rows"]),
-        f"{row['parameters'] / 1e6:.1f} M",
-        f"{speed:,.0f}",
-        f"{flops / TERA:.1f}",
-        f"{flops / best:.0%}" if best else "-",
-        f"{flops / STATED:.1%}",
-        f"{row['peak'] / GIB:.1f}",
-    ]
-
-
-def arguments() -> argparse.Namespace:
+def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -305,6 +193,7 @@ def arguments() -> argparse.Namespace:
     add("--seconds-timed", type=float, default=0.4, help="of the steps that are timed, at least")
     add("--precision", choices=["bf16", "fp32"], default="bf16")
     add("--mechanisms", nargs="*", choices=ATTENTIONS, default=[*ATTENTIONS])
+    add("--kernels", nargs="+", choices=["plain", "fused"], default=["plain", "fused"])
     group = parser.add_argument_group("ceiling")
     group.add_argument("--side", type=int, default=8192, help="of the large matrices")
     group.add_argument("--ceiling-tokens", type=int, default=65536)
@@ -313,8 +202,10 @@ def arguments() -> argparse.Namespace:
     group.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
     group.add_argument("--tokens", type=int, default=131072, help="of a step, at least one row")
     group.add_argument("--peers", nargs="*", choices=PEERS, default=[*PEERS])
+    both = ["bidirectional", "causal"]
+    group.add_argument("--directions", nargs="+", choices=both, default=both)
     _long_arguments(parser)
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     options.sections = options.sections or [*SECTIONS]
     if unknown := {*options.sections} - {*SECTIONS}:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
@@ -329,8 +220,8 @@ def _long_arguments(parser: argparse.ArgumentParser) -> None:
     mechanisms = ["softmax", "linear", "local", "performer"]
     group.add_argument("--mfu-mechanisms", nargs="+", choices=mechanisms, default=mechanisms[:3])
     group.add_argument("--heads", type=int, nargs="+", help="of softmax; default the preset's")
-    kernels = [AS_TORCH_CHOOSES, *BACKENDS]
-    group.add_argument("--kernels", nargs="+", choices=kernels, default=[AS_TORCH_CHOOSES, "cudnn"])
+    sdpa = [AS_TORCH_CHOOSES, *BACKENDS]
+    group.add_argument("--sdpa", nargs="+", choices=sdpa, default=[AS_TORCH_CHOOSES, "cudnn"])
     compile_ = ["off", "blocks", "on"]
     group.add_argument("--compile", nargs="+", choices=compile_, default=compile_[:2])
     group.add_argument("--compile-seconds", type=float, default=120.0, help="more for such a cell")
@@ -359,9 +250,9 @@ def warm_up(device: torch.device) -> None:
     torch.optim.AdamW([weight], fused=True).step()
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Run the sections."""
-    options = arguments()
+    options = arguments(given)
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         print("nothing measured: there is no GPU here", file=sys.stderr)

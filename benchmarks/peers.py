@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -204,6 +205,49 @@ def local_attention(size: Size) -> Peer | Transformers:
     return Peer(size, nn.Sequential(*(_LocalBlock(size) for _ in range(size.depth))))
 
 
+class _LinearBlock(nn.Module):
+    """Layer of flash-linear-attention in a pre-norm block; causal."""
+
+    def __init__(self, size: Size, make: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(size.width)
+        self.attention = make(size.width)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(size.width),
+            nn.Linear(size.width, size.hidden),
+            nn.GELU(),
+            nn.Linear(size.hidden, size.width),
+        )
+
+    def forward(self, x_BLE: Tensor) -> Tensor:
+        x_BLE = x_BLE + self.attention(self.norm(x_BLE))[0]
+        mixed_BLE: Tensor = x_BLE + self.mlp(x_BLE)
+        return mixed_BLE
+
+
+def flash_linear_attention(size: Size, kind: str) -> Peer | Transformers:
+    """A layer of `flash-linear-attention` without its short convolution and output gate."""
+    from fla import layers
+
+    options: dict[str, dict[str, Any]] = {
+        "LinearAttention": {"feature_map": "elu", "num_heads": size.heads},
+        "SimpleGatedLinearAttention": {"use_short_conv": False, "num_heads": size.heads},
+        "GatedDeltaNet": {
+            "use_short_conv": False,
+            "use_gate": False,
+            "num_heads": size.heads,
+            "head_dim": size.head_width,
+            "expand_v": 1,
+        },
+    }
+
+    def make(width: int) -> nn.Module:
+        layer: nn.Module = getattr(layers, kind)(hidden_size=width, **options[kind])
+        return layer
+
+    return Peer(size, nn.Sequential(*(_LinearBlock(size, make) for _ in range(size.depth))))
+
+
 def _common(size: Size) -> dict[str, Any]:
     return {
         "vocab_size": size.vocabulary,
@@ -280,6 +324,14 @@ def hf_bigbird(size: Size) -> Peer | Transformers:
     return Transformers(size, BigBirdModel(config, add_pooling_layer=False))
 
 
+def is_installed(name: str) -> bool:
+    """Return True if the package of a peer can be imported."""
+    try:
+        return find_spec(PEERS[name][0]) is not None
+    except ModuleNotFoundError:  # the package around it
+        return False
+
+
 # Name, package, mechanism that it is a counterpart of, builder.
 PEERS: dict[str, tuple[str, str, Callable[[Size], Peer | Transformers]]] = {
     "torch-encoder": ("torch", "softmax", torch_encoder),
@@ -301,5 +353,20 @@ PEERS: dict[str, tuple[str, str, Callable[[Size], Peer | Transformers]]] = {
         "linear_attention_transformer",
         "linear",
         linear_attention_transformer,
+    ),
+    "fla-linear": (
+        "fla.layers",
+        "linear",
+        lambda size: flash_linear_attention(size, "LinearAttention"),
+    ),
+    "fla-simple-gla": (
+        "fla.layers",
+        "gated-linear",
+        lambda size: flash_linear_attention(size, "SimpleGatedLinearAttention"),
+    ),
+    "fla-gated-deltanet": (
+        "fla.layers",
+        "gated-delta",
+        lambda size: flash_linear_attention(size, "GatedDeltaNet"),
     ),
 }

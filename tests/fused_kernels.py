@@ -16,8 +16,72 @@ import pytest
 import torch
 from torch import Tensor
 
+from genomeformer_cli.core.attention.batch_layout import Layout, Rotary
 from genomeformer_cli.core.attention.kernels import masked_attention
-from genomeformer_cli.core.attention.kernels.fused import FusedKernel
+from genomeformer_cli.core.attention.kernels.fused import FusedKernel, KernelChoice, using_kernels
+from genomeformer_cli.core.attention.layer import AttentionLayer
+from genomeformer_cli.core.attention.registry import (
+    ATTENTIONS,
+    AttentionConfig,
+    AttentionContext,
+)
+
+HEADS, LENGTH = 2, 45
+FUSED = [
+    (name, way)
+    for name, entry in ATTENTIONS.items()
+    for way in entry.directions
+    if entry.fused is not None and way in entry.fused_directions
+]
+DOCUMENTS = torch.tensor(
+    [[0] * 11 + [1] * 34, [4] * 3 + [9] * 20 + [2] * 2 + [4] * 15 + [-1] * 5, [7] * 45]
+)
+
+
+def make_layer(which: tuple[str, str], head_width: int = 8) -> AttentionLayer:
+    """A layer in float64."""
+    name, way = which
+    config = AttentionConfig(name=name, window=5, num_global=2)
+    setting = AttentionContext(
+        num_heads=HEADS, head_width=head_width, context=LENGTH, causal=way == "causal"
+    )
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    return AttentionLayer(name=name, config=config, setting=setting, generator=generator).double()
+
+
+def layouts(head_width: int = 8, times: int = 1, device: str = "cpu") -> dict[str, Layout]:
+    """Rows without padding, padded at the end, with holes, and of several documents.
+
+    Each position is repeated `times` times.
+    """
+    rotary, place = Rotary(head_width=head_width, base=100.0), torch.device(device)
+    length, ends = LENGTH * times, torch.tensor([LENGTH * times, 20, 1])
+    holes = torch.rand(3, length, generator=torch.Generator().manual_seed(1)) < 0.7
+    padded = torch.arange(length) < ends[:, None]
+    documents = DOCUMENTS.repeat_interleave(times, dim=1)
+    return {
+        "whole": rotary.layout(length, None, device=place),
+        "padded": rotary.layout(length, padded.to(place), device=place),
+        "holes": rotary.layout(length, holes.to(place), device=place),
+        "packed": rotary.packed_layout(documents.to(place)),
+    }
+
+
+def computed(layer: AttentionLayer, layout: Layout, kernels: KernelChoice) -> list[Tensor]:
+    """Output at real positions, and gradients of the input and of all weights."""
+    generator = torch.Generator().manual_seed(2)
+    weights = layer.qkv.weight
+    shape = (3, layout.cos.shape[-2], weights.shape[1])
+    x, weight = (torch.randn(shape, generator=generator).to(weights) for _ in range(2))
+    x.requires_grad_()
+    with using_kernels(kernels):
+        out = layer(x, layout)
+    if layout.mask_BL is not None:
+        out = out.masked_fill(~layout.mask_BL[..., None], 0)
+        weight = weight.masked_fill(~layout.mask_BL[..., None], 0)
+    leaves = [x, *layer.parameters()]
+    return [out, *torch.autograd.grad((out * weight).sum(), leaves, materialize_grads=True)]
 
 
 def chunk_simple_gla(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
 
-from genomeformer_cli.core.attention.batch_layout import Layout, Rotary
+from genomeformer_cli.core.attention.batch_layout import Layout
 from genomeformer_cli.core.attention.kernels.fused import using_kernels
 from genomeformer_cli.core.attention.kernels.masked_attention import (
     MaskRule,
@@ -27,25 +27,12 @@ from genomeformer_cli.core.attention.kernels.masked_attention import (
 )
 from genomeformer_cli.core.attention.layer import AttentionLayer
 from genomeformer_cli.core.attention.ops import gated_delta, gated_linear, linear
-from genomeformer_cli.core.attention.registry import (
-    ATTENTIONS,
-    AttentionConfig,
-    AttentionContext,
-)
 from genomeformer_cli.core.attention.streaming import StreamingAttention
 from tests import fused_kernels
+from tests.fused_kernels import FUSED, HEADS, LENGTH, computed, layouts, make_layer
 
 DATA = Path(__file__).parents[1] / "data" / "fla"
-HEADS, HEAD_WIDTH, LENGTH = 2, 8, 45
-FUSED = [
-    (name, way)
-    for name, entry in ATTENTIONS.items()
-    for way in entry.directions
-    if entry.fused is not None and way in entry.fused_directions
-]
-DOCUMENTS = torch.tensor(
-    [[0] * 11 + [1] * 34, [4] * 3 + [9] * 20 + [2] * 2 + [4] * 15 + [-1] * 5, [7] * 45]
-)
+HEAD_WIDTH = 8
 
 
 @pytest.fixture
@@ -53,49 +40,11 @@ def _kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     fused_kernels.install(monkeypatch)
 
 
-def make_layer(name: str, way: str) -> AttentionLayer:
-    config = AttentionConfig(name=name, window=5, num_global=2)
-    setting = AttentionContext(
-        num_heads=HEADS, head_width=HEAD_WIDTH, context=LENGTH, causal=way == "causal"
-    )
-    generator = torch.Generator().manual_seed(0)
-    torch.manual_seed(0)
-    return AttentionLayer(name=name, config=config, setting=setting, generator=generator).double()
-
-
-def layouts() -> dict[str, Layout]:
-    rotary = Rotary(head_width=HEAD_WIDTH, base=100.0)
-    device = torch.device("cpu")
-    ends = torch.tensor([LENGTH, 20, 1])
-    holes = torch.rand(3, LENGTH, generator=torch.Generator().manual_seed(1)) < 0.7
-    return {
-        "whole": rotary.layout(LENGTH, None, device=device),
-        "padded": rotary.layout(LENGTH, torch.arange(LENGTH) < ends[:, None], device=device),
-        "holes": rotary.layout(LENGTH, holes, device=device),
-        "packed": rotary.packed_layout(DOCUMENTS),
-    }
-
-
-def computed(layer: AttentionLayer, layout: Layout, kernels: str) -> list[Tensor]:
-    """Output at real positions, and gradients of the input and of all weights."""
-    generator = torch.Generator().manual_seed(2)
-    shape = (3, LENGTH, HEADS * HEAD_WIDTH)
-    x, weight = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
-    x.requires_grad_()
-    with using_kernels("fused" if kernels == "fused" else "plain"):
-        out = layer(x, layout)
-    if layout.mask_BL is not None:
-        out = out.masked_fill(~layout.mask_BL[..., None], 0)
-        weight = weight.masked_fill(~layout.mask_BL[..., None], 0)
-    leaves = [x, *layer.parameters()]
-    return [out, *torch.autograd.grad((out * weight).sum(), leaves, materialize_grads=True)]
-
-
 @pytest.mark.usefixtures("_kernels")
 @pytest.mark.parametrize("rows", ["whole", "padded", "holes", "packed"])
 @pytest.mark.parametrize("which", FUSED, ids="-".join)
 def test_a_layer_computes_the_same_in_both_kernels(which: tuple[str, str], rows: str) -> None:
-    assert_equal_kernels(make_layer(*which), layouts()[rows])
+    assert_equal_kernels(make_layer(which), layouts()[rows])
 
 
 @pytest.mark.slow
@@ -106,7 +55,7 @@ def test_a_layer_computes_the_same_in_flex_attention(
 ) -> None:
     fused_kernels.install_flex_attention(monkeypatch)
     for layout in layouts().values():
-        assert_equal_kernels(make_layer(*which), layout)
+        assert_equal_kernels(make_layer(which), layout)
 
 
 def assert_equal_kernels(layer: AttentionLayer, layout: Layout) -> None:
@@ -120,7 +69,7 @@ def assert_equal_kernels(layer: AttentionLayer, layout: Layout) -> None:
 @pytest.mark.usefixtures("_kernels")
 @pytest.mark.parametrize("name", ["linear", "gated-linear", "gated-delta"])
 def test_fused_slices_carry_the_state_of_the_plain_path(name: str) -> None:
-    mechanism = make_layer(name, "causal").mechanism
+    mechanism = make_layer((name, "causal")).mechanism
     assert isinstance(mechanism, StreamingAttention)
     generator = torch.Generator().manual_seed(3)
     shape = (2, HEADS, LENGTH, HEAD_WIDTH)
@@ -202,7 +151,7 @@ def test_padding_may_hold_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     padding = ~mask[:, None, :, None]
     q, k, v = (torch.randn(shape).masked_fill(padding, torch.nan) for _ in range(3))
     module = linear.CausalLinearAttention(head_width=HEAD_WIDTH)
-    local = make_layer("local", "bidirectional").mechanism
+    local = make_layer(("local", "bidirectional")).mechanism
     with using_kernels("fused"):
         for mechanism in (module, local):
             out = mechanism(q, k, v, mask, None)
