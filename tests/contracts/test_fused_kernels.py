@@ -230,6 +230,7 @@ def test_a_window_without_limits_holds_everything() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's, of its own functions
 def test_compiled_flex_attention_skips_blocks_and_equals_the_rule() -> None:
     """On a processor torch compiles the forward pass alone; rows of many lengths share kernels."""
     from genomeformer_cli.core.attention.kernels.masked_attention import masked_attention
