@@ -13,10 +13,9 @@ appended to FOLDER/results.jsonl; a second call skips the rows that are there.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -25,55 +24,49 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from mixture_data import ANNOTATED, HELD_OUT, prepare
 
 from genomeformer_cli.core.annotation.anchors import ANCHORS, anchors_of
 from genomeformer_cli.core.annotation.reading import annotated_records
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.data.mixture import SamplingConfig
+from genomeformer_cli.core.data.windows import consecutive_windows
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.masked_queries import QueryConfig, make_queries
-from genomeformer_cli.core.formats.any_sequences import read_any_sequences
-from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
+from genomeformer_cli.core.objectives.distillation import TeacherConfig
 from genomeformer_cli.core.objectives.loss import BITS_PER_NAT
 from genomeformer_cli.core.reporting import SilentReporter
-from genomeformer_cli.core.sequence import BASES
 from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.tokenizers.char import CharTokenizer
+from genomeformer_cli.core.training.auxiliary import AuxiliaryWeights
 from genomeformer_cli.core.training.config import TrainingConfig
+from genomeformer_cli.core.training.distributed import SINGLE_PROCESS
 from genomeformer_cli.core.training.optimizer import build_optimizers, set_learning_rate
 from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.schedule import learning_rate
-from genomeformer_cli.core.workflows.run_batches import open_batches
-from genomeformer_cli.core.workflows.tokenize import TokenizeRequest, tokenize_genomes
+from genomeformer_cli.core.workflows.run_batches import open_batches, pretraining_task, read_teacher
 
-MILLION = 1_000_000
-TRAIN = {"bacteria": "train_core", "human": "train_human", "eukaryote": "train_eukaryote"}
-HELD_OUT = {
-    "bacteria": "validation_prokaryote",
-    "human": "validation_human",
-    "eukaryote": "validation_eukaryote",
-}
-TRAIN_BASES, HELD_OUT_BASES, WORD, OFTEN = 8 * MILLION, 2 * MILLION, 12, 60
-WINDOW, NUM_WINDOWS, PASSES = 1_024, 48, 8
-ANNOTATED = "annotated"
+WINDOW, NUM_BASES, PASSES = 1_024, 49_152, 8
+NUM_TIMED = 8
 
 MODEL = ModelConfig(
     context=WINDOW,
-    width=96,
+    width=64,
     depth=4,
     num_heads=2,
-    mlp_width=264,
+    mlp_width=176,
     conv_width=4,
     patch=8,
     direction="two-stack",
     vocabulary_size=8,
 )
 TRAINING = TrainingConfig(
-    batch_size=4,
+    batch_size=8,
     optimizer="muon",
     learning_rate=4e-3,
     warmup_share=0.05,
@@ -90,10 +83,13 @@ class Arm:
     model: Mapping[str, Any] = field(default_factory=dict)
     masking: Mapping[str, Any] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    teacher: Mapping[str, Any] = field(default_factory=dict)
+    steps_of: Mapping[str, Any] | None = None  # Teacher whose number of steps is taken.
 
 
 MASKED = {"direction": "bidirectional", "patch": 1}
 SHORT = {"context": 256}
+LOGITS = {"model": "default", "logits": 0.5}
 HALF_FUNCTIONAL = {"cds-start": 0.25, "promoter": 0.125, "terminator": 0.125, "rest": 0.5}
 PARTS: dict[str, dict[str, Arm]] = {
     "species": {
@@ -119,6 +115,12 @@ PARTS: dict[str, dict[str, Arm]] = {
         "loss 0.1": Arm(sampling={"mix": {"human": 1}}, masking={"soft_mask_weight": 0.1}),
         "draw 0.1": Arm(sampling={"mix": {"human": 1}, "repeat_weight": 0.1}),
     },
+    "teacher": {
+        "none": Arm(),
+        "none, steps of the teacher": Arm(steps_of=LOGITS),
+        "probabilities": Arm(teacher=LOGITS),
+        "and features": Arm(teacher={**LOGITS, "features": 0.2}),
+    },
 }
 
 
@@ -135,7 +137,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--part", choices=PARTS, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--seconds", type=float, default=40.0)
+    parser.add_argument("--arm", help="only this arm")
+    parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args()
     torch.set_num_threads(1)
     store = Store(options.work / "cache")
@@ -145,7 +148,8 @@ def main() -> None:
     for seed in options.seeds:
         for name, arm in PARTS[options.part].items():
             key = (options.part, name, seed)
-            if key not in {(row["part"], row["arm"], row["seed"]) for row in rows}:
+            finished = {(row["part"], row["arm"], row["seed"]) for row in rows}
+            if options.arm in (None, name) and key not in finished:
                 row = run_arm(arm, seed, options.seconds, store)
                 rows.append({"part": options.part, "arm": name, "seed": seed, **row})
                 with results.open("a") as file:
@@ -172,106 +176,6 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         print(f"{name}: {own[0]['steps']} steps, {seconds:.0f} CPU s; {'; '.join(texts)}")
 
 
-def prepare(data: Path, work: Path, store: Store) -> None:
-    """Write the genomes of the comparison, and make the corpora."""
-    if store.has(Kind.CORPORA, ANNOTATED):
-        return
-    work.mkdir(parents=True, exist_ok=True)
-    often = None
-    files: dict[str, Path] = {}
-    for name, source in {**TRAIN, **{f"held-{k}": v for k, v in HELD_OUT.items()}}.items():
-        limit = HELD_OUT_BASES if name.startswith("held") else TRAIN_BASES
-        records = list(first_bases(data / f"{source}.fa.gz", limit))
-        if name == "human":
-            often = frequent_words(records)
-        path = files[name] = work / f"{name}.fa"
-        with path.open("w") as file:
-            for identifier, codes in records:
-                is_repeat = None if "human" not in name else covered(codes, often)
-                file.write(f">{identifier}\n{to_text(codes, is_repeat)}\n")
-    make_corpus(store, "mixed", [files[name] for name in TRAIN], 0.01)
-    for name in HELD_OUT:
-        make_corpus(store, f"held-{name}", [files[f"held-{name}"]], 0.9)
-    local = work / "mycoplasma.gb"
-    local.write_text(annotated_genome())
-    make_corpus(store, ANNOTATED, [local], 0.2)
-
-
-def annotated_genome() -> str:
-    """Return the sample genome of *M. genitalium* as GenBank, sequence included."""
-    root = Path(__file__).parents[1]
-    annotation = root / "tests/data/annotation/NC_000908.2.gb.gz"
-    text = gzip.decompress(annotation.read_bytes()).decode().partition("\n//")[0]
-    fasta = root / "genomeformer_cli/assets/genomes/NC_000908.2.fa.gz"
-    (record,) = read_any_sequences(fasta, display_name="sample", reporter=SilentReporter())
-    letters = to_text(record.codes, None).lower()
-    rows = [f"{n + 1:>9} {letters[n : n + 60]}" for n in range(0, len(letters), 60)]
-    return "\n".join([text, "ORIGIN", *rows, "//", ""])
-
-
-def make_corpus(store: Store, name: str, files: list[Path], fraction: float) -> None:
-    """Tokenize files; the tail of each record is held out."""
-    split = SplitConfig(by=SplitBy.TAIL, fraction=fraction)
-    request = TokenizeRequest(name=name, files=tuple(files), split=split)
-    tokenize_genomes(request, reporter=SilentReporter(), store=store)
-
-
-def first_bases(path: Path, limit: int) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
-    """Yield records until a number of bases; at most a quarter of what is left from each."""
-    for record in read_any_sequences(path, display_name=path.name, reporter=SilentReporter()):
-        codes = record.codes[: limit // 4]
-        if codes.size < 4 * WINDOW:
-            continue
-        yield record.id, codes
-        limit -= codes.size
-        if limit < 4 * WINDOW:
-            return
-
-
-def words_of(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Return the number of the word at each base; -1 where it holds an N."""
-    words = np.zeros(max(codes.size - WORD + 1, 0), dtype=np.int64)
-    unknown = np.zeros(words.size, dtype=np.bool_)
-    for place in range(WORD):
-        part = codes[place : place + words.size].astype(np.int64)
-        words = words * 4 + part % 4
-        unknown |= part > 3
-    words[unknown] = -1
-    return words
-
-
-def frequent_words(
-    records: list[tuple[str, npt.NDArray[np.uint8]]],
-) -> npt.NDArray[np.bool_]:
-    """Return True for each word that occurs often: a crude library of repeats."""
-    counts = np.zeros(4**WORD, dtype=np.int32)
-    for _, codes in records:
-        words = words_of(codes)
-        counts += np.bincount(words[words >= 0], minlength=counts.size).astype(np.int32)
-    return counts >= OFTEN
-
-
-def covered(
-    codes: npt.NDArray[np.uint8], often: npt.NDArray[np.bool_] | None
-) -> npt.NDArray[np.bool_]:
-    """Return True for each base inside a frequent word."""
-    assert often is not None
-    words = words_of(codes)
-    starts = (words >= 0) & often[words]
-    is_covered = np.zeros(codes.size, dtype=np.bool_)
-    for place in range(WORD):
-        is_covered[place : place + starts.size] |= starts
-    return is_covered
-
-
-def to_text(codes: npt.NDArray[np.uint8], is_lower: npt.NDArray[np.bool_] | None) -> str:
-    """Return bases as text, lower case where it is asked for."""
-    letters = np.frombuffer("".join(BASES).encode(), dtype=np.uint8)[codes]
-    if is_lower is not None:
-        letters = np.where(is_lower, letters | 32, letters)
-    return letters.astype(np.uint8).tobytes().decode()
-
-
 def configuration(arm: Arm, seed: int, steps: int) -> PretrainConfig:
     """Return the configuration of an arm."""
     model = replace(MODEL, **arm.model)
@@ -280,6 +184,7 @@ def configuration(arm: Arm, seed: int, steps: int) -> PretrainConfig:
         model=model,
         masking=MaskingConfig(**arm.masking),
         sampling=SamplingConfig(**arm.sampling),
+        teacher=TeacherConfig(**arm.teacher),
         training=replace(TRAINING, seed=seed, steps=steps, batch_size=rows),
     )
 
@@ -320,13 +225,15 @@ def num_steps(arm: Arm, seconds: float, corpus: Corpus, store: Store) -> int:
     """Return the steps of a CPU budget, measured once per architecture."""
     path = store.root / "steps.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    key = json.dumps([dict(arm.model), seconds], sort_keys=True)
+    teacher = arm.teacher if arm.steps_of is None else arm.steps_of
+    key = json.dumps([dict(arm.model), dict(teacher), seconds], sort_keys=True)
     if key not in known:
-        config = with_tokens(configuration(replace(arm, sampling={}), 0, 24), corpus)
-        train(config, corpus, store, last=4)
+        alike = replace(arm, sampling={}, teacher=teacher)
+        config = with_tokens(configuration(alike, 0, NUM_TIMED), corpus)
+        train(config, corpus, store, last=2)
         started = cpu_seconds()
         train(config, corpus, store)
-        known[key] = max(round(seconds * 24 / (cpu_seconds() - started)), 10)
+        known[key] = max(round(seconds * NUM_TIMED / (cpu_seconds() - started)), NUM_TIMED)
         path.write_text(json.dumps(known))
     return int(known[key])
 
@@ -335,11 +242,16 @@ def train(config: PretrainConfig, corpus: Corpus, store: Store, last: int | None
     """Train a model without a run folder, by the optimizers and the schedule of `pretrain`."""
     batches = open_batches(corpus, config, store, SilentReporter())
     model = build_model(config.model, seed=config.training.seed)
-    optimizers = build_optimizers(model, config.training)
+    teacher = read_teacher(config.teacher, store, SilentReporter())
+    task = pretraining_task(teacher, model, corpus, config)
+    optimizers = [*build_optimizers(model, config.training)]
+    if task.auxiliary is not None:
+        optimizers.append(AuxiliaryWeights(task.auxiliary, config.training).optimizer)
     for step in range(last or config.training.steps):
         batch = batches.make(step)
-        model.zero_grad(set_to_none=True)
-        accumulate_gradients(model, batch.examples, MemoryConfig(plan="full"), batch.total_weight)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        task.gradients(model, batch, MemoryConfig(plan="full"), SINGLE_PROCESS)
         set_learning_rate(optimizers, learning_rate(step, config.training))
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.training.clip_norm)
         for optimizer in optimizers:
@@ -349,8 +261,12 @@ def train(config: PretrainConfig, corpus: Corpus, store: Store, last: int | None
 
 def held_out_bits(model: Model, name: str, store: Store) -> float:
     """Return bits per base on the held-out windows of a corpus."""
-    corpus = Corpus(store.path(Kind.CORPORA, name))
-    config = QueryConfig(length=model.config.context, max_windows=NUM_WINDOWS, passes=PASSES)
+    corpus, length = Corpus(store.path(Kind.CORPORA, name)), model.config.context
+    limit = NUM_BASES // length
+    if model.config.direction == "two-stack":
+        windows = consecutive_windows(corpus, "validation", length=length, limit=limit)
+        return bits_where(model, windows.tokens_BL, np.zeros(windows.tokens_BL.shape, bool))[1]
+    config = QueryConfig(length=length, max_windows=limit, passes=PASSES)
     return likelihood(model, make_queries(corpus, config)).bits_per_base
 
 
@@ -360,15 +276,16 @@ def bits_where(
 ) -> tuple[float, float]:
     """Return bits per base of two stacks where the flags are True, and where they are not."""
     tokens = torch.from_numpy(tokens_BL.astype(np.int64))
-    real = range(tokens_BL.min(), tokens_BL.min() + 4)
+    real = CharTokenizer().real_ids
     nats = []
     for row in torch.split(tokens, 8):
         logits = model.logits(model.hidden(row, None))[..., real.start : real.stop]
-        targets = row.clamp_max(real.stop - 1) - real.start
+        targets = row.clamp(real.start, real.stop - 1) - real.start
         nats.append(-logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0])
     bits = torch.cat(nats).numpy() * BITS_PER_NAT
-    known = tokens_BL < real.stop
-    return float(bits[flags_BL & known].mean()), float(bits[~flags_BL & known].mean())
+    known = (tokens_BL >= real.start) & (tokens_BL < real.stop)
+    inside, outside = bits[flags_BL & known], bits[~flags_BL & known]
+    return float(inside.mean()) if inside.size else float("nan"), float(outside.mean())
 
 
 def masked_bits(model: Model, corpus: Corpus) -> dict[str, float]:
