@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
@@ -89,6 +89,12 @@ def gradients(
         name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
         for name, parameter in model.named_parameters()
     }
+
+
+def gradient_of(projection: nn.Linear) -> Tensor:
+    """The gradient of a projection without a bias."""
+    assert projection.weight.grad is not None
+    return projection.weight.grad.clone()
 
 
 def worst(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:

@@ -72,7 +72,7 @@ class Teacher:
         self._student: Direction = student.config.direction
         self._is_alike = loaded.tokenizer.tokens == tokenizer.tokens
         self._check(student)
-        self.projection: nn.Module | None = None
+        self.projection: nn.Linear | None = None
         widths = (student.feature_width, self._model.feature_width)
         if config.features and widths[0] != widths[1]:
             with torch.random.fork_rng(devices=[]):

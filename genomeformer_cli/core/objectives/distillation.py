@@ -62,7 +62,7 @@ class TeacherTargets:
     # Weight of the divergence at each position; 0 where the teacher predicts nothing.
     weights_BL: Tensor
     features_BLF: Tensor | None = None  # Features of the teacher; None if they have no weight.
-    projection: nn.Module | None = None  # Projection of the features of the student.
+    projection: nn.Linear | None = None  # Projection of the features of the student.
 
     def map(self, change: Callable[[Tensor], Tensor]) -> TeacherTargets:
         """Return the targets of other positions, selected by a function of (B, L, ...) tensors."""

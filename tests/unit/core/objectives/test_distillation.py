@@ -22,7 +22,7 @@ from genomeformer_cli.core.objectives.distillation import (
     soften,
 )
 from genomeformer_cli.core.objectives.loss import Examples
-from tests.gradient_cases import DOCUMENTS, MASK, config, examples, gradients, worst
+from tests.gradient_cases import DOCUMENTS, MASK, config, examples, gradient_of, gradients, worst
 
 FULL = MemoryConfig(plan="full")
 WIDTH = 7
@@ -71,7 +71,7 @@ def by_loops(model: Model, asked: Examples) -> Tensor:
         p = teacher.nats_BLR[row, place].exp()
         q = (logits / dials.temperature).softmax(0)
         apart = dials.temperature**2 * sum(p[r] * (p[r] / q[r]).log() for r in range(4))
-        projected = teacher.projection.weight @ hidden[row, place]  # type: ignore[operator]
+        projected = teacher.projection.weight @ hidden[row, place]
         feature = teacher.features_BLF[row, place]
         cosine = projected @ feature / (projected.norm() * feature.norm())
         known = teacher.weights_BL[row, place]
@@ -93,7 +93,7 @@ def test_loss_and_gradients_are_those_of_loops(shape: str) -> None:
     projection = asked.teacher.projection
     assert projection is not None
     prediction, computed = gradients(model, asked, FULL)
-    aside = projection.weight.grad.clone()  # type: ignore[union-attr,operator]
+    aside = gradient_of(projection)
     model.zero_grad(set_to_none=True)
     projection.zero_grad()
     loss = by_loops(model, asked)
@@ -101,7 +101,7 @@ def test_loss_and_gradients_are_those_of_loops(shape: str) -> None:
     assert float(prediction.loss) == pytest.approx(float(loss.detach()), rel=1e-12)
     looped = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     assert worst({name: computed[name] for name in looped}, looped) < 1e-10
-    torch.testing.assert_close(aside, projection.weight.grad, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(aside, gradient_of(projection), rtol=1e-10, atol=1e-14)
 
 
 PLANS = {
@@ -123,10 +123,10 @@ def test_every_memory_plan_gives_the_gradients_of_whole_rows(plan: str, rows: st
     projection = asked.teacher.projection
     assert projection is not None
     whole, wanted = gradients(model, asked, FULL)
-    wanted["projection"] = projection.weight.grad.clone()  # type: ignore[union-attr,operator]
+    wanted["projection"] = gradient_of(projection)
     projection.zero_grad()
     sliced, found = gradients(model, asked, MemoryConfig(plan=plan, chunk=16, rows=3))
-    found["projection"] = projection.weight.grad.clone()  # type: ignore[union-attr,operator]
+    found["projection"] = gradient_of(projection)
     assert worst(found, wanted) < 1e-8
     assert float(sliced.loss) == pytest.approx(float(whole.loss), rel=1e-10)
 

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessRaisedException
+from torch.nn import ModuleList
 
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.data.masking import MaskingConfig
+from genomeformer_cli.core.data.mixture import SamplingConfig, open_mixture
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.masked_queries import QueryConfig, make_queries
+from genomeformer_cli.core.evaluation.teacher import Teacher
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.memory_plans.sequence_parallel import (
     check_sequence_parallel,
     sequence_parallel_gradients,
 )
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.model_io.tensors import read_tensors
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
+from genomeformer_cli.core.objectives.distillation import TeacherConfig
 from genomeformer_cli.core.reporting import SilentReporter
+from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -33,7 +41,16 @@ from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
 from genomeformer_cli.core.training.precision import ComputeConfig
 from genomeformer_cli.core.training.spike_guard import SpikeGuard
 from tests.corpora import build_corpus, random_dna
-from tests.gradient_cases import DOCUMENTS, MASK, config, examples, gradients, sliceable, worst
+from tests.gradient_cases import (
+    DOCUMENTS,
+    MASK,
+    config,
+    examples,
+    gradient_of,
+    gradients,
+    sliceable,
+    worst,
+)
 from tests.processes import run_together
 
 
@@ -53,6 +70,7 @@ TRAINING = TrainingConfig(
 )
 BATCHES = (examples(), examples(4, mask=MASK), examples(4, documents=DOCUMENTS))
 EXACT = 1e-10
+LENGTHS = {"long": 900, "more": 300, "held": 400}
 # Of each way that rows can be parted: sums, borders, states, states both ways.
 FEW = [
     ("linear", "bidirectional"),
@@ -88,6 +106,30 @@ def rows_add_up_to_a_step(team: ProcessGroup) -> None:
     assert told == "of 0"
 
 
+def shares_of_a_teacher_add_up(team: ProcessGroup) -> None:
+    """Each process asks the teacher about its rows, and the projection has one gradient."""
+    student = build_model(config("performer", "bidirectional")).double()
+    wide = build_model(replace(config("performer", "bidirectional"), width=32)).double()
+    loaded = LoadedModel(model=wide, tokenizer=CharTokenizer(), folder=Path())
+    dials = TeacherConfig(model="wide", features=0.4, temperature=2.0)
+    teacher = Teacher(loaded, student, CharTokenizer(), dials, seed=1)
+    assert teacher.projection is not None
+    projection = teacher.projection
+    projection.double()
+    for asked in BATCHES:
+        wanted, of_one = gradients(student, teacher.add_targets(asked, 0), FULL)
+        of_one["projection"] = gradient_of(projection)
+        student.zero_grad(set_to_none=True)
+        projection.zero_grad()
+        rows = teacher.add_targets(asked.rows(team.rows(len(asked.inputs_BL))), 0)
+        part = accumulate_gradients(student, rows, FULL, asked.total_weight)
+        found = team.all_reduce(ModuleList([student, projection]), part)
+        of_all = gradients_of(student) | {"projection": gradient_of(projection)}
+        assert worst(of_all, of_one) < EXACT
+        assert float(found.loss) == pytest.approx(float(wanted.loss), rel=1e-12)
+        projection.zero_grad()
+
+
 def stretches_add_up_to_rows(
     team: ProcessGroup, cases: list[tuple[str, str]], per_line: int
 ) -> None:
@@ -121,11 +163,13 @@ def run_of(
     corpus = Corpus(folder / "corpus")
     model = config("performer+softmax", "bidirectional")
     questions = make_queries(corpus, QueryConfig(length=64, max_windows=4, passes=2))
+    shares = SamplingConfig(mix={"long": 2.0, "rest": 1.0})
+    mixture = open_mixture(corpus, shares, Store(folder), SilentReporter())
     return TrainingRun(
         folder=folder / "run",
         model=build_model(model, seed=TRAINING.seed),
         tokenizer=corpus.tokenizer,
-        batches=Batches(corpus, model, MaskingConfig(), TRAINING),
+        batches=Batches(corpus, model, MaskingConfig(), TRAINING, mixture),
         config=TRAINING,
         memory=FULL,
         compute=ComputeConfig(precision="fp32", compile="off"),
@@ -153,7 +197,7 @@ def train_until(team: ProcessGroup, folder: Path, steps: int, shard: bool = Fals
 def new_run(folder: Path) -> Path:
     (folder / "run").mkdir(parents=True)
     split = SplitConfig(by=SplitBy.RECORD, holdout=("held",))
-    sequences = {"long": random_dna(900, 50), "held": random_dna(400, 51)}
+    sequences = {name: random_dna(length, length) for name, length in LENGTHS.items()}
     build_corpus(folder / "corpus", sequences, split=split)
     return folder
 
@@ -195,6 +239,7 @@ def test_two_processes_do_what_one_does(tmp_path: Path, alone: Path) -> None:
 def do_all(team: ProcessGroup, folder: Path) -> None:
     first_gives_its_weights(team)
     rows_add_up_to_a_step(team)
+    shares_of_a_teacher_add_up(team)
     train_until(team, folder, 8)
     stretches_add_up_to_rows(team, FEW, 2)
 
