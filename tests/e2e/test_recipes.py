@@ -119,6 +119,15 @@ def test_modules_have_all_parts_of_the_style(module: Path) -> None:
     assert described == re.findall(r"(?:val|path)[ (](\w+)", inputs)
 
 
+def test_pipelines_name_the_precision_that_pieces_share() -> None:
+    """`auto` depends on the processor, and pieces run on many machines."""
+    config = yaml.safe_load((SNAKEFILE.parent / "config.yaml").read_text(encoding="utf-8"))
+    assert "--precision" in config["embed"]
+    assert "--precision" in config["predict"]
+    nextflow = (ROOT / "workflows/nextflow/nextflow.config").read_text(encoding="utf-8")
+    assert re.search(r"GENOMEFORMER_\(EMBED\|PREDICT\)' \{ ext.args = '--precision", nextflow)
+
+
 def in_shell(script: str, folder: Path) -> None:
     """Run a script in a folder, with the `genomeformer` of these tests."""
     path = folder / "bin"
