@@ -26,8 +26,8 @@ import numpy.typing as npt
 import torch
 
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
-from genomeformer_cli.core.explanation.dependencies import dependency_map
-from genomeformer_cli.core.explanation.pairs import MIN_DISTANCE, corrected, symmetric
+from genomeformer_cli.core.explanation.dependencies import DependencyMap, dependency_map
+from genomeformer_cli.core.explanation.pairs import MIN_DISTANCE, corrected, stem_scores, symmetric
 from genomeformer_cli.core.formats.gff import read_gff
 from genomeformer_cli.core.formats.text import read_lines
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
@@ -220,17 +220,18 @@ def run_score(bases: str) -> Floats:
 
 
 def map_scores(loaded: LoadedModel) -> dict[str, Score]:
-    """Return the scores of a model: its map with and without the correction."""
-    cache: dict[str, npt.NDArray[np.float32]] = {}
+    """Return the scores of a model: stem scores, and its map with and without the correction."""
+    cache: dict[str, DependencyMap] = {}
 
-    def strengths(bases: str) -> npt.NDArray[np.float32]:
+    def found(bases: str) -> DependencyMap:
         if bases not in cache:
             cache[bases] = dependency_map(loaded, encode_bases(bases))
         return cache[bases]
 
     return {
-        "corrected": lambda bases: corrected(strengths(bases)),
-        "plain": lambda bases: symmetric(strengths(bases)),
+        "stem score": lambda bases: stem_scores(found(bases).pairing_LL),
+        "corrected": lambda bases: corrected(found(bases).strengths_LL),
+        "plain": lambda bases: symmetric(found(bases).strengths_LL),
     }
 
 
@@ -256,6 +257,7 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--per-genome", type=int, default=8)
     parser.add_argument("--flank", type=int, default=FLANK, help="bases on both sides of a tRNA")
+    parser.add_argument("--only", default="", help="part of the names of the genomes")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     if options.check:
@@ -264,6 +266,8 @@ def main() -> None:
     trnas, helices = [], []
     for path in options.genome:
         for name, genome in read_fasta(path).items():
+            if options.only not in name:
+                continue
             found = list(find_trnas(genome, name, options.flank))
             helix = find_helix(genome, name)
             print(f"{name}: {len(found)} tRNAs, helix 45: {helix is not None}", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from genomeformer_cli.core.workflows.explain import ExplainedRecord
 
 COLUMNS = (
-    *("id", "first", "second", "bases", "strength", "corrected", "kind", "run"),
+    *("id", "first", "second", "bases", "strength", "corrected", "stem_score", "kind", "run"),
     *("genome_first", "genome_second"),
 )
 _MAX_MAPS = 6
@@ -50,6 +51,7 @@ def pair_rows(record: ExplainedRecord) -> Iterator[bytes]:
                 BASES[record.codes[pair.first]] + BASES[record.codes[pair.second]],
                 format_score(pair.strength),
                 format_score(pair.corrected),
+                format_score(pair.stem_score),
                 kind,
                 "NA" if pair.run is None else pair.run + 1,
                 *genome,
@@ -78,6 +80,7 @@ def _pair_json(pair: Pair) -> dict[str, Any]:
         "second": pair.second + 1,
         "strength": round(pair.strength, 5),
         "corrected": round(pair.corrected, 5),
+        "stem_score": round(pair.stem_score, 5),
         "run": None if pair.run is None else pair.run + 1,
     }
 
@@ -152,12 +155,9 @@ def _height(record: ExplainedRecord) -> float:
 
 
 def zoomed_runs(record: ExplainedRecord) -> list[Run]:
-    """Return the stems and repeats that are drawn base by base, those of most strength first."""
-    strength: dict[int, float] = {}
-    for pair in record.pairs.pairs:
-        if pair.run is not None:
-            strength[pair.run] = strength.get(pair.run, 0) + pair.corrected
-    order = sorted(strength, key=lambda run: -strength[run])[:_MAX_ZOOMS]
+    """Return the stems and repeats that are drawn base by base, those of most pairs first."""
+    counts = Counter(pair.run for pair in record.pairs.pairs if pair.run is not None)
+    order = [run for run, _ in counts.most_common(_MAX_ZOOMS)]
     return [record.pairs.runs[run] for run in order]
 
 
@@ -181,16 +181,18 @@ def _draw_record(figure: Any, record: ExplainedRecord) -> None:
 
 def _draw_zoom(axes: Any, record: ExplainedRecord, run: Run) -> None:
     """Draw the block of a run: its two arms with their letters, and its pairs."""
-    from genomeformer_cli.core.explanation.pairs import symmetric
+    from genomeformer_cli.core.explanation.pairs import stem_scores, symmetric
 
+    is_repeat = run.kind == "direct repeat"
+    values_LL = symmetric(record.strengths_LL) if is_repeat else stem_scores(record.pairing_LL)
+    top = _top(record) if is_repeat else values_LL.max()
     first_N, second_N = (np.array(places) for places in zip(*run.pairs(), strict=True))
     length = record.codes.size
     rows, columns = (
         np.arange(max(part.min() - _ZOOM_MARGIN, 0), min(part.max() + _ZOOM_MARGIN + 1, length))
         for part in (first_N, second_N)
     )
-    mean_LL = symmetric(record.strengths_LL)
-    axes.imshow(mean_LL[np.ix_(rows, columns)], cmap="Greys", vmin=0, vmax=_top(record))
+    axes.imshow(values_LL[np.ix_(rows, columns)], cmap="Greys", vmin=0, vmax=top)
     axes.plot(
         second_N - columns[0], first_N - rows[0], "s", markersize=_ZOOM_HEIGHT * 42 / len(columns),
         markerfacecolor="none", markeredgecolor="#ee6677", markeredgewidth=1.4,
@@ -199,10 +201,11 @@ def _draw_zoom(axes: Any, record: ExplainedRecord, run: Run) -> None:
     for axis, places in ((axes.xaxis, columns), (axes.yaxis, rows)):
         labels = [BASES[record.codes[place]] for place in places]
         axis.set_ticks(range(len(places)), labels, fontsize=min(7, 160 / len(places)))
+    measure = "strength" if is_repeat else "stem score"
     axes.set_title(
-        f"{run.kind}: {names[first_N.min()]} to {names[first_N.max()]} with "
+        f"{run.kind} ({measure}): {names[first_N.min()]} to {names[first_N.max()]} with "
         f"{names[second_N.min()]} to {names[second_N.max()]}",
-        fontsize=7,
+        fontsize=6,
         loc="left",
     )
 

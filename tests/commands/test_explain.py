@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genomeformer_cli.core.explanation.dependencies import DependencyMap
 from genomeformer_cli.core.explanation.pairs import strongest_pairs
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, write_finetuned
 from genomeformer_cli.core.finetuning.head import attach_head
@@ -180,16 +181,18 @@ def test_no_output_holds_all_records(tmp_path: Path, monkeypatch: pytest.MonkeyP
         for number in range(12):
             codes = encode_bases(random_dna(30, number))
             strengths_LL = np.random.default_rng(number).random((30, 30), dtype=np.float32)
+            found = DependencyMap(strengths_LL=strengths_LL, pairing_LL=strengths_LL)
             record = ExplainedRecord(
                 id=f"r{number}",
                 codes=codes,
                 strengths_LL=strengths_LL,
-                pairs=strongest_pairs(strengths_LL, codes),
+                pairing_LL=strengths_LL,
+                pairs=strongest_pairs(found, codes),
                 codon_periodicity=1.0,
             )
             references.append(weakref.ref(record))
             yield record
-            del record
+            del record, found, strengths_LL
 
     stream: Iterator[ExplainedRecord] = records()
     with (tmp_path / "m.tsv").open("wb") as table, (tmp_path / "m.json").open("wb") as document:

@@ -5,6 +5,10 @@ three substitutions at i and the four bases at j (Tomaz da Silva et al. 2024, "N
 dependency analysis of DNA language models reveals genomic functional elements"). Every prediction
 is computed as by `score`: a masked model does not see base j. The changes are averaged over both
 strands; for a causal model, each pair has the change on the one strand that reads i before j.
+
+The pairing of (i, j) is the sum, over the substitutions of i by b, of the change of the log-odds of
+the complement of b at j minus the mean change of the four bases at j: a base pair answers a
+substitution by the base that restores the pair.
 Shape letters: L length, M mutants, R real bases, S strands.
 """
 
@@ -37,6 +41,17 @@ from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, reverse_comple
 _TOKENS_PER_BATCH, _CPU_TOKENS = 16_384, 4_096
 
 Strengths = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DependencyMap:
+    """Dependencies between the bases of a sequence; row i is the substituted base.
+
+    The diagonal is 0; NaN in the rows and columns of N, and of bases that no token predicts.
+    """
+
+    strengths_LL: Strengths  # Largest absolute change of the log2-odds of a base.
+    pairing_LL: Strengths  # Change towards the complement of the substitution.
 
 
 def _ignore(num_positions: int) -> None:
@@ -77,14 +92,12 @@ def check_length(loaded: LoadedModel, identifier: str, codes: Codes) -> None:
 
 @dataclass(frozen=True)
 class _Substitution:
-    """Substitutions of one base; without a position, the sequence itself."""
+    """Substitutions of one base."""
 
-    position: int | None
+    position: int
 
     def sequences(self, codes: Codes) -> list[Codes]:
-        """Return the sequence, or its three mutants."""
-        if self.position is None:
-            return [codes]
+        """Return the three mutants of a sequence, in the order of their bases."""
         mutants = []
         for base in range(NUM_REAL_BASES):
             if base != codes[self.position]:
@@ -100,10 +113,8 @@ def dependency_map(
     *,
     every: int = EVERY,
     progress: Callable[[int], None] = _ignore,
-) -> Strengths:
-    """Return the strengths (L, L) of a sequence; row i is the substituted base, 0 for itself.
-
-    NaN in the rows and columns of N, and of bases that no token predicts.
+) -> DependencyMap:
+    """Return the dependency map of a sequence.
 
     Args:
         loaded: The model.
@@ -117,10 +128,11 @@ def dependency_map(
     """
     check_dependencies(loaded)
     length = codes.size
-    strengths = np.full((length, length), np.nan, dtype=np.float32)
+    strengths, pairing = np.full((2, length, length), np.nan, dtype=np.float32)
+    result = DependencyMap(strengths_LL=strengths, pairing_LL=pairing)
     positions = np.flatnonzero(codes < NUM_REAL_BASES).tolist()
     if not positions:
-        return strengths
+        return result
     is_causal = objective_for(loaded.model.config.direction).is_causal
     reference_SLR = _strand_log_odds(loaded, [codes], every)[:, 0]
     cost = BatchCost.of_model(loaded.model)
@@ -130,6 +142,10 @@ def dependency_map(
         odds_SMLR = _strand_log_odds(loaded, task.sequences(codes), every)
         change_MLR = _combine(odds_SMLR - reference_SLR[:, None], is_causal=is_causal)
         strengths[task.position] = np.abs(change_MLR).max(axis=(0, 2))
+        # The mutants are in the order of their bases.
+        complements = [3 - base for base in range(NUM_REAL_BASES) if base != codes[task.position]]
+        towards_ML = change_MLR[range(len(complements)), :, complements] - change_MLR.mean(axis=2)
+        pairing[task.position] = towards_ML.sum(axis=0)
 
     run_tasks(
         compute,
@@ -138,8 +154,9 @@ def dependency_map(
         demand=cost.demand([(_rows_per_batch(loaded, length), length)] * len(tasks)),
         on_done=lambda _: progress(1),
     )
-    np.fill_diagonal(strengths, np.where(codes < NUM_REAL_BASES, 0, np.nan))
-    return strengths
+    for values in (strengths, pairing):
+        np.fill_diagonal(values, np.where(codes < NUM_REAL_BASES, 0, np.nan))
+    return result
 
 
 def _combine(change_SMLR: Log2, *, is_causal: bool) -> Log2:

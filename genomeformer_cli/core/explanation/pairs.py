@@ -4,6 +4,10 @@ The strength of a pair is the mean of both directions. Pairs are ranked by the c
 the strength minus the product of the mean strengths of both bases over the mean of the map
 (average product correction, Dunn et al. 2008), which removes bases that move with all others.
 
+The stem score of a pair is the pairing, standardised by rows and then by columns, averaged over
+both directions and over the five pairs (i - 2, j + 2), ... (i + 2, j - 2): stems are runs of pairs.
+A fifth as many pairs, those of the highest stem score, are added to the strongest pairs.
+
 | kind            | run of pairs                                                       |
 |-----------------|--------------------------------------------------------------------|
 | stem            | (i, j), (i + 1, j - 1), ... that pair as A-T, C-G or G-T, 3 or more |
@@ -22,11 +26,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.explanation.dependencies import Strengths
+from genomeformer_cli.core.explanation.dependencies import DependencyMap, Strengths
 from genomeformer_cli.core.sequence import Codes
 
 MIN_DISTANCE = 4
 _MIN_STEM, _MIN_REPEAT, _MIN_PEAKS = 3, 6, 2
+_STEM_REACH = 2
 _A, _C, _G, _T = range(4)
 _WATSON_CRICK = {(_A, _T), (_T, _A), (_C, _G), (_G, _C)}
 _WOBBLE = {(_G, _T), (_T, _G)}
@@ -58,6 +63,7 @@ class Pair:
     second: int  # 0-based position, after the first.
     strength: float  # Mean of both directions.
     corrected: float  # After the average product correction.
+    stem_score: float  # Mean standardised pairing of the pair and its neighbours in a stem.
     run: int | None = None  # Index of the run that holds the pair.
 
 
@@ -87,22 +93,46 @@ def corrected(strengths_LL: Strengths) -> Floats:
     return corrected_LL
 
 
-def strongest_pairs(strengths_LL: Strengths, codes: Codes, limit: int | None = None) -> Pairs:
-    """Return the strongest pairs of a map.
+def stem_scores(pairing_LL: Strengths) -> Floats:
+    """Return the stem scores (L, L); 0 where every value is missing."""
+    values_LL = np.nan_to_num(pairing_LL.astype(np.float64))
+    np.fill_diagonal(values_LL, 0)
+    for axis in (1, 0):
+        centred_LL = values_LL - values_LL.mean(axis=axis, keepdims=True)
+        values_LL = centred_LL / values_LL.std(axis=axis, keepdims=True).clip(1e-9)
+    values_LL = (values_LL + values_LL.T) / 2
+    length = len(values_LL)
+    padded = np.pad(values_LL, _STEM_REACH)
+    shifts = range(2 * _STEM_REACH + 1)
+    mean_LL: Floats = np.mean(
+        [padded[shift : shift + length, 2 * _STEM_REACH - shift :][:, :length] for shift in shifts],
+        axis=0,
+    )
+    return mean_LL
+
+
+def strongest_pairs(found: DependencyMap, codes: Codes, limit: int | None = None) -> Pairs:
+    """Return the strongest pairs of a map, those of the largest corrected strength first.
 
     Args:
-        strengths_LL: Dependency map.
+        found: Dependency map.
         codes: Base codes.
         limit: Number of pairs; None: as many as bases. Pairs closer than `MIN_DISTANCE` and pairs
-            of a corrected strength of 0 or less are left out.
+            of a corrected strength of 0 or less are left out. A fifth as many pairs of the highest
+            positive stem score are added.
     """
-    mean_LL, corrected_LL = symmetric(strengths_LL), corrected(strengths_LL)
+    limit = codes.size if limit is None else limit
+    mean_LL, corrected_LL = symmetric(found.strengths_LL), corrected(found.strengths_LL)
+    stem_LL = stem_scores(found.pairing_LL)
     first_N, second_N = np.triu_indices(codes.size, k=MIN_DISTANCE)
-    score_N = corrected_LL[first_N, second_N]
-    order = np.argsort(-score_N, kind="stable")[: codes.size if limit is None else limit]
-    places = [
-        (int(first_N[rank]), int(second_N[rank])) for rank in order.tolist() if score_N[rank] > 0
-    ]
+    listed = np.zeros(first_N.size, dtype=bool)
+    for score_LL, number in ((corrected_LL, limit), (stem_LL, limit // 5)):
+        score_N = score_LL[first_N, second_N]
+        best = np.argsort(-score_N, kind="stable")[:number]
+        listed[best[score_N[best] > 0]] = True
+    score_N = np.where(listed, corrected_LL[first_N, second_N], -np.inf)
+    order = np.argsort(-score_N, kind="stable")[: listed.sum()]
+    places = [(int(first_N[rank]), int(second_N[rank])) for rank in order.tolist()]
     runs = tuple(_runs(codes, set(places)))
     # A pair of several runs belongs to the longest one.
     run_of = {
@@ -117,6 +147,7 @@ def strongest_pairs(strengths_LL: Strengths, codes: Codes, limit: int | None = N
                 second=j,
                 strength=float(mean_LL[i, j]),
                 corrected=float(corrected_LL[i, j]),
+                stem_score=float(stem_LL[i, j]),
                 run=run_of.get((i, j)),
             )
             for i, j in places

@@ -42,6 +42,7 @@ class ExplainedRecord:
     id: str  # Id of the record.
     codes: Codes  # Base codes.
     strengths_LL: Strengths  # Dependency map.
+    pairing_LL: Strengths  # Changes towards the complement.
     pairs: Pairs  # Strongest pairs.
     codon_periodicity: float  # Strength in frame over strength out of frame; NaN if too short.
     region: Region | None = None  # Place on a genome; None for a whole record.
@@ -93,14 +94,15 @@ def explain_dependencies(
                 kind = "record" if query.region is None else "region"
                 reason = query.problem or "no base that can be substituted"
                 reporter.warn(f"{kind} `{query.id}` is without a map: {reason}")
-            strengths_LL = dependency_map(loaded, codes, every=every, progress=tracker.advance)
+            found = dependency_map(loaded, codes, every=every, progress=tracker.advance)
             tracker.advance(codes.size - num_known)
             yield ExplainedRecord(
                 id=query.id,
                 codes=codes,
-                strengths_LL=strengths_LL,
-                pairs=strongest_pairs(strengths_LL, codes),
-                codon_periodicity=codon_periodicity(strengths_LL),
+                strengths_LL=found.strengths_LL,
+                pairing_LL=found.pairing_LL,
+                pairs=strongest_pairs(found, codes),
+                codon_periodicity=codon_periodicity(found.strengths_LL),
                 region=query.region,
             )
     reporter.note(records_text(num_records, num_bases, num_without, noun))
@@ -111,7 +113,7 @@ def write_maps(
 ) -> Generator[ExplainedRecord, None, bool]:
     """Write the maps as `.npz` while passing the records on.
 
-    The arrays are `map_0`, `map_1`, ... in order, then `ids`, `sequences` and `places`.
+    The arrays are `map_0`, `pairing_0`, `map_1`, ... in order, then `ids`, `sequences`, `places`.
 
     Raises:
         StoreError: The file cannot be written.
@@ -120,6 +122,7 @@ def write_maps(
     with npz_archive(path) as archive:
         for number, record in enumerate(records):
             write_array(archive, f"map_{number}", record.strengths_LL)
+            write_array(archive, f"pairing_{number}", record.pairing_LL)
             texts["ids"].append(record.id)
             texts["sequences"].append(decode_bases(record.codes))
             texts["places"].append("" if record.region is None else record.region.place)

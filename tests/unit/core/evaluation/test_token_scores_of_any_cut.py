@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.base_likelihood import (
     base_log2,
@@ -25,13 +24,12 @@ from genomeformer_cli.core.evaluation.variants import (
 )
 from genomeformer_cli.core.formats.vcf import Variant
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
-from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 from tests.corpora import random_dna
 from tests.dna_tokenizers import TOKENIZERS
+from tests.tiny_models import tiny_model
 
 CUTS = {
     "char": Cut.BASES,
@@ -48,22 +46,7 @@ ALONE = ScoringOptions(every=1_000)
 
 
 def load(name: str, direction: str = "bidirectional") -> LoadedModel:
-    tokenizer = TOKENIZERS[name]()
-    config = ModelConfig(
-        vocabulary_size=len(tokenizer.tokens),
-        context=64,
-        width=16,
-        depth=1,
-        num_heads=2,
-        mlp_width=16,
-        direction=direction,  # type: ignore[arg-type]
-        attention=AttentionConfig(name="softmax"),
-        tied=False,
-    )
-    model = build_model(config, seed=1).eval()
-    with torch.no_grad():
-        model.get_parameter("head.weight").normal_(generator=torch.Generator().manual_seed(2))
-    return LoadedModel(model=model, tokenizer=tokenizer, folder=Path())
+    return tiny_model(name, direction)
 
 
 @torch.no_grad()

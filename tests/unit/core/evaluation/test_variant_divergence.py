@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from itertools import product, takewhile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
 
-from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.evaluation.variants import VariantOptions, score_variants
 from genomeformer_cli.core.formats.vcf import Variant
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
-from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement
 from tests.corpora import random_dna
-from tests.dna_tokenizers import TOKENIZERS
+from tests.tiny_models import tiny_model
 
 # Two stacks need tokens that do not overlap, which would show the predicted base.
 MODELS = [
@@ -28,25 +24,6 @@ MODELS = [
 ]
 SEQUENCE = random_dna(60, 3)
 OPTIONS = VariantOptions(window=64, has_divergence=True)
-
-
-def load(name: str, direction: str) -> LoadedModel:
-    tokenizer = TOKENIZERS[name]()
-    config = ModelConfig(
-        vocabulary_size=len(tokenizer.tokens),
-        context=64,
-        width=16,
-        depth=1,
-        num_heads=2,
-        mlp_width=16,
-        direction=direction,  # type: ignore[arg-type]
-        attention=AttentionConfig(name="softmax"),
-        tied=False,
-    )
-    model = build_model(config, seed=1).eval()
-    with torch.no_grad():
-        model.get_parameter("head.weight").normal_(generator=torch.Generator().manual_seed(2))
-    return LoadedModel(model=model, tokenizer=tokenizer, folder=Path())
 
 
 @torch.no_grad()
@@ -78,7 +55,7 @@ def by_softmax(loaded: LoadedModel, ref: str, alt: str) -> float:
 @pytest.mark.parametrize(("name", "direction"), MODELS)
 @pytest.mark.parametrize("alt", ["substitution", "insertion"])
 def test_divergence_is_that_of_plain_softmax(name: str, direction: str, alt: str) -> None:
-    loaded = load(name, direction)
+    loaded = tiny_model(name, direction)
     ref = SEQUENCE[30]
     allele = "ACGT"[("ACGT".index(ref) + 1) % 4] + ("" if alt == "substitution" else "GT")
     variant = Variant(chromosome="c", position=31, id=".", ref=ref, alt=allele)

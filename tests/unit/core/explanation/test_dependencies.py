@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.base_likelihood import base_log2
 from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
@@ -17,33 +14,19 @@ from genomeformer_cli.core.explanation.dependencies import (
     dependency_map,
 )
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
-from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.sequence import Codes, encode_bases, reverse_complement_codes
 from tests.corpora import random_dna
-from tests.dna_tokenizers import TOKENIZERS
+from tests.tiny_models import tiny_model
 
 EVERY = 4
-COMPLEMENTS = {"char": (0, 1, 2, 3, 4, 8, 7, 6, 5, 9)}
 BASES = encode_bases(random_dna(17, 3)[:9] + "N" + random_dna(17, 4)[:7])
 
 
 def load(tokenizer_name: str, direction: str, patch: int = 1) -> LoadedModel:
-    tokenizer = TOKENIZERS[tokenizer_name]()
-    config = ModelConfig(
-        vocabulary_size=len(tokenizer.tokens),
-        context=64,
-        width=16,
-        depth=1,
-        num_heads=2,
-        mlp_width=16,
-        direction=direction,  # type: ignore[arg-type]
-        attention=AttentionConfig(name="softmax"),
-        patch=patch,
-        complement=COMPLEMENTS.get(tokenizer_name, ()) if direction == "two-stack" else (),
-    )
-    model = build_model(config, seed=1).eval().double()
-    return LoadedModel(model=model, tokenizer=tokenizer, folder=Path())
+    """Return a tiny model in double precision."""
+    loaded = tiny_model(tokenizer_name, direction, patch=patch, tied=True)
+    loaded.model.double()
+    return loaded
 
 
 def log_odds(loaded: LoadedModel, codes: Codes) -> np.ndarray:
@@ -58,12 +41,14 @@ def log_odds(loaded: LoadedModel, codes: Codes) -> np.ndarray:
     return np.array(strands)
 
 
-def map_by_definition(loaded: LoadedModel, codes: Codes, *, causal: bool) -> np.ndarray:
+def maps_by_definition(
+    loaded: LoadedModel, codes: Codes, *, causal: bool
+) -> tuple[np.ndarray, np.ndarray]:
     length = codes.size
-    strengths = np.full((length, length), np.nan)
+    strengths, pairing = np.full((2, length, length), np.nan)
     reference = log_odds(loaded, codes)
     for i in np.flatnonzero(codes < 4):
-        changes = []
+        changes, pairing[i] = [], 0
         for base in set(range(4)) - {int(codes[i])}:
             mutant = codes.copy()
             mutant[i] = base
@@ -76,9 +61,10 @@ def map_by_definition(loaded: LoadedModel, codes: Codes, *, causal: bool) -> np.
                     seen = np.isfinite(change)
                     total = np.where(seen, change, 0).sum(axis=0)
                     changes.append(np.where(seen.any(axis=0), total / seen.sum(axis=0), np.nan))
+            pairing[i] += changes[-1][:, 3 - base] - changes[-1].mean(axis=1)
         strengths[i] = np.abs(changes).max(axis=(0, 2))
-        strengths[i, i] = 0
-    return strengths
+        strengths[i, i] = pairing[i, i] = 0
+    return strengths, pairing
 
 
 @pytest.mark.parametrize(
@@ -95,11 +81,12 @@ def map_by_definition(loaded: LoadedModel, codes: Codes, *, causal: bool) -> np.
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_a_map_equals_its_definition(tokenizer: str, direction: str, patch: int) -> None:
     loaded = load(tokenizer, direction, patch)
-    expected = map_by_definition(loaded, BASES, causal=direction == "causal")
-    strengths = dependency_map(loaded, BASES, every=EVERY)
-    np.testing.assert_array_equal(np.isnan(strengths), np.isnan(expected))
-    np.testing.assert_allclose(strengths, expected, atol=1e-6)
-    assert np.nanmax(strengths) > 1e-3
+    found = dependency_map(loaded, BASES, every=EVERY)
+    expected = maps_by_definition(loaded, BASES, causal=direction == "causal")
+    for values, reference in zip((found.strengths_LL, found.pairing_LL), expected, strict=True):
+        np.testing.assert_array_equal(np.isnan(values), np.isnan(reference))
+        np.testing.assert_allclose(values, reference, atol=1e-6)
+        assert np.nanmax(values) > 1e-3
 
 
 @pytest.mark.parametrize("direction", ["bidirectional", "causal", "two-stack"])
@@ -109,13 +96,17 @@ def test_the_reverse_complement_has_the_reversed_map(direction: str) -> None:
     reverse = dependency_map(
         loaded, reverse_complement_codes(BASES), every=1 if direction != "bidirectional" else 64
     )
-    np.testing.assert_allclose(forward, reverse[::-1, ::-1], atol=1e-6)
+    for one, two in (
+        (forward.strengths_LL, reverse.strengths_LL),
+        (forward.pairing_LL, reverse.pairing_LL),
+    ):
+        np.testing.assert_allclose(one, two[::-1, ::-1], atol=1e-6)
 
 
 def test_a_sequence_without_bases_has_no_map() -> None:
     loaded = load("char", "two-stack")
-    assert np.isnan(dependency_map(loaded, encode_bases("NNN"))).all()
-    assert dependency_map(loaded, encode_bases("")).shape == (0, 0)
+    assert np.isnan(dependency_map(loaded, encode_bases("NNN")).strengths_LL).all()
+    assert dependency_map(loaded, encode_bases("")).pairing_LL.shape == (0, 0)
 
 
 def test_models_and_sequences_that_cannot_be_explained_are_refused() -> None:

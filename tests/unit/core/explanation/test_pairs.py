@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from genomeformer_cli.core.explanation.dependencies import DependencyMap
 from genomeformer_cli.core.explanation.pairs import (
     codon_periodicity,
     corrected,
     mean_by_distance,
+    stem_scores,
     strongest_pairs,
 )
 from genomeformer_cli.core.sequence import encode_bases
@@ -16,12 +18,18 @@ from genomeformer_cli.core.sequence import encode_bases
 STEM, LOOP = "GCGAT", "CCCCAA"
 
 
-def planted(sequence: str, pairs: list[tuple[int, int]]) -> np.ndarray:
+def map_of(strengths: np.ndarray, pairing: np.ndarray | None = None) -> DependencyMap:
+    if pairing is None:
+        pairing = np.zeros_like(strengths)
+    return DependencyMap(strengths_LL=strengths, pairing_LL=pairing)
+
+
+def planted(sequence: str, pairs: list[tuple[int, int]]) -> DependencyMap:
     strengths = np.full((len(sequence), len(sequence)), 0.1, dtype=np.float32)
     for i, j in pairs:
         strengths[i, j], strengths[j, i] = 2.0, 1.0
     np.fill_diagonal(strengths, 0)
-    return strengths
+    return map_of(strengths)
 
 
 @pytest.mark.parametrize(
@@ -64,4 +72,24 @@ def test_codons_show_in_the_means_by_distance() -> None:
 def test_missing_values_are_no_pairs() -> None:
     sequence = "ACGTACGTACGT"
     strengths = np.full((12, 12), np.nan, dtype=np.float32)
-    assert strongest_pairs(strengths, encode_bases(sequence)).pairs == ()
+    assert strongest_pairs(map_of(strengths, strengths), encode_bases(sequence)).pairs == ()
+
+
+def test_a_stem_is_found_among_bases_that_answer_every_substitution() -> None:
+    generator = np.random.default_rng(0)
+    pairing = generator.normal(size=(40, 40)).astype(np.float32)
+    pairing *= generator.uniform(0.2, 20, (40, 1)) * generator.uniform(0.2, 20, (1, 40))
+    pairing += generator.normal(0, 10, (1, 40)).astype(np.float32)
+    stem = [(5 + k, 30 - k) for k in range(7)]
+    for i, j in stem:
+        pairing[i, j] += 2 * pairing[:, j].std()
+        pairing[j, i] += 2 * pairing[:, i].std()
+    scores = stem_scores(pairing)
+    np.testing.assert_allclose(scores, scores.T)
+    first, second = np.triu_indices(40, k=4)
+    best = np.argsort(-scores[first, second])[:5]
+    assert {(int(first[k]), int(second[k])) for k in best} <= set(stem)
+    sequence = "A" * 5 + "ACGGCTA" + "A" * 12 + "TAGCCGT" + "A" * 9
+    found = strongest_pairs(map_of(np.zeros_like(pairing), pairing), encode_bases(sequence))
+    assert len(found.pairs) == 8
+    assert any(set(stem) <= set(run.pairs()) for run in found.runs)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.base_likelihood import score_record
 from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
@@ -29,7 +28,6 @@ from genomeformer_cli.core.generation.sampling import (
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.decoder import DecoderConfig
 from genomeformer_cli.core.models.framed import Frame
-from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.hyena import HyenaConfig
 from genomeformer_cli.core.models.mamba import MambaConfig
 from genomeformer_cli.core.models.protocol import ArchitectureConfig
@@ -37,8 +35,8 @@ from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.sequence import Codes, encode_bases, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.files import build_tokenizer
 from tests.corpora import random_dna
-from tests.dna_tokenizers import TOKENIZERS
 from tests.published_models import randomise
+from tests.tiny_models import tiny_model
 
 EMPTY = np.zeros(0, dtype=np.uint8)
 
@@ -50,23 +48,7 @@ def load(
     patch: int = 1,
     context: int = 128,
 ) -> LoadedModel:
-    tokenizer = TOKENIZERS[name]()
-    config = ModelConfig(
-        vocabulary_size=len(tokenizer.tokens),
-        context=context,
-        patch=patch,
-        width=16,
-        depth=1,
-        num_heads=2,
-        mlp_width=16,
-        direction=direction,  # type: ignore[arg-type]
-        attention=AttentionConfig(name=attention),
-        tied=False,
-    )
-    model = build_model(config, seed=1).eval()
-    with torch.no_grad():
-        model.get_parameter("head.weight").normal_(generator=torch.Generator().manual_seed(2))
-    return LoadedModel(model=model, tokenizer=tokenizer, folder=Path())
+    return tiny_model(name, direction, attention=attention, patch=patch, context=context)
 
 
 SIZES: dict[str, Any] = {"vocabulary_size": 12, "context": 17, "width": 16, "depth": 2}
