@@ -114,13 +114,16 @@ def measure_costs(attentions: list[str], longest_softmax: int, *, whole: bool) -
             subprocess.run([*command, "--whole"] if whole else command, check=True)
 
 
-def measure_recovery(train: Path, test: Path, steps: int, attention: str) -> None:
+def measure_recovery(
+    train: Path, test: Path, steps: int, attention: str, settings: list[str]
+) -> None:
     """Train a small causal model, and print its recovery of held-out sequences."""
     program = [sys.executable, "-m", "genomeformer_cli"]
     tokenize = ["tokenize", str(train), "--name", "recovery"]
     pretrain = [
         *("pretrain", "--corpus", "recovery", "--name", "recovery", "--objective", "causal"),
         *("--attention", attention, "--preset", "tiny", "--steps", str(steps), "--device", "cpu"),
+        *(part for setting in settings for part in ("--set", setting)),
     ]
     evaluate = [
         *("evaluate", "recovery", "--recovery", "--held-out", str(test), "--device", "cpu"),
@@ -147,6 +150,7 @@ def main() -> None:
     recovery.add_argument("test", type=Path)
     recovery.add_argument("--steps", type=int, default=1_000)
     recovery.add_argument("--attention", default="gated-linear")
+    recovery.add_argument("--set", action="append", default=[], help="setting of `pretrain`")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.part == "cost":
@@ -154,7 +158,7 @@ def main() -> None:
     elif options.part == "one":
         measure(options.attention, options.length, whole=options.whole)
     else:
-        measure_recovery(options.train, options.test, options.steps, options.attention)
+        measure_recovery(options.train, options.test, options.steps, options.attention, options.set)
 
 
 if __name__ == "__main__":
