@@ -232,8 +232,8 @@ def _draw_map(figure: Any, axes: Any, record: ExplainedRecord) -> None:
 
 def _top(record: ExplainedRecord) -> float:
     """Return the strength that is drawn black."""
-    known = record.strengths_LL[np.isfinite(record.strengths_LL)]
-    return float(np.percentile(known, _TOP_SHARE)) or 1.0
+    values = record.strengths_LL[np.isfinite(record.strengths_LL)]
+    return float(np.percentile(values, _TOP_SHARE)) or 1.0
 
 
 def _position_names(record: ExplainedRecord) -> list[str]:

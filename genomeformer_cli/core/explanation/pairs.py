@@ -111,27 +111,30 @@ def stem_scores(pairing_LL: Strengths) -> Floats:
     return mean_LL
 
 
-def strongest_pairs(found: DependencyMap, codes: Codes, limit: int | None = None) -> Pairs:
+def strongest_pairs(dependencies: DependencyMap, codes: Codes, limit: int | None = None) -> Pairs:
     """Return the strongest pairs of a map, those of the largest corrected strength first.
 
     Args:
-        found: Dependency map.
+        dependencies: Dependency map.
         codes: Base codes.
         limit: Number of pairs; None: as many as bases. Pairs closer than `MIN_DISTANCE` and pairs
             of a corrected strength of 0 or less are left out. A fifth as many pairs of the highest
             positive stem score are added.
     """
     limit = codes.size if limit is None else limit
-    mean_LL, corrected_LL = symmetric(found.strengths_LL), corrected(found.strengths_LL)
-    stem_LL = stem_scores(found.pairing_LL)
+    mean_LL, corrected_LL = (
+        symmetric(dependencies.strengths_LL),
+        corrected(dependencies.strengths_LL),
+    )
+    stem_LL = stem_scores(dependencies.pairing_LL)
     first_N, second_N = np.triu_indices(codes.size, k=MIN_DISTANCE)
-    listed = np.zeros(first_N.size, dtype=bool)
+    is_strong_N = np.zeros(first_N.size, dtype=bool)
     for score_LL, number in ((corrected_LL, limit), (stem_LL, limit // 5)):
         score_N = score_LL[first_N, second_N]
         best = np.argsort(-score_N, kind="stable")[:number]
-        listed[best[score_N[best] > 0]] = True
-    score_N = np.where(listed, corrected_LL[first_N, second_N], -np.inf)
-    order = np.argsort(-score_N, kind="stable")[: listed.sum()]
+        is_strong_N[best[score_N[best] > 0]] = True
+    score_N = np.where(is_strong_N, corrected_LL[first_N, second_N], -np.inf)
+    order = np.argsort(-score_N, kind="stable")[: is_strong_N.sum()]
     places = [(int(first_N[rank]), int(second_N[rank])) for rank in order.tolist()]
     runs = tuple(_runs(codes, set(places)))
     # A pair of several runs belongs to the longest one.

@@ -94,15 +94,15 @@ def explain_dependencies(
                 kind = "record" if query.region is None else "region"
                 reason = query.problem or "no base that can be substituted"
                 reporter.warn(f"{kind} `{query.id}` is without a map: {reason}")
-            found = dependency_map(loaded, codes, every=every, progress=tracker.advance)
+            dependencies = dependency_map(loaded, codes, every=every, progress=tracker.advance)
             tracker.advance(codes.size - num_known)
             yield ExplainedRecord(
                 id=query.id,
                 codes=codes,
-                strengths_LL=found.strengths_LL,
-                pairing_LL=found.pairing_LL,
-                pairs=strongest_pairs(found, codes),
-                codon_periodicity=codon_periodicity(found.strengths_LL),
+                strengths_LL=dependencies.strengths_LL,
+                pairing_LL=dependencies.pairing_LL,
+                pairs=strongest_pairs(dependencies, codes),
+                codon_periodicity=codon_periodicity(dependencies.strengths_LL),
                 region=query.region,
             )
     reporter.note(records_text(num_records, num_bases, num_without, noun))

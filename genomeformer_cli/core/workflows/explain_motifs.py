@@ -89,15 +89,17 @@ def find_beside_twin(
     with reporter.track(f"attributing, {TWIN}", look.num_bases, "bases") as tracker:
         for _, record in attributed_queries(twin, look, method, tracker.advance):
             _add(finders[TWIN], record)
-    found = {source: finder.motifs() for source, finder in finders.items()}
-    counts = (f"{source}: {count_noun(len(motifs), 'motif')}" for source, motifs in found.items())
+    motifs_of = {source: finder.motifs() for source, finder in finders.items()}
+    counts = (
+        f"{source}: {count_noun(len(motifs), 'motif')}" for source, motifs in motifs_of.items()
+    )
     reporter.note(", ".join(counts))
-    if not found[MODEL]:
+    if not motifs_of[MODEL]:
         reporter.warn(
             f"the model has no motif of {options.min_seqlets} seqlets or more in "
             f"{count_noun(look.num_records, 'sequence')}: give more sequences"
         )
-    for source, motifs in found.items():
+    for source, motifs in motifs_of.items():
         for motif in motifs:
             match = match_motif(motif, references)
             yield FoundMotif(source=source, motif=motif, match=match)
