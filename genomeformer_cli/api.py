@@ -407,8 +407,8 @@ class GenomeEmbedder:
 
     def _choices(self) -> EmbedOptions:
         settings = self.get_params()
-        others = ("model", "device", "precision")
-        return EmbedOptions(**{k: settings[k] for k in settings if k not in others})
+        constructor_names = ("model", "device", "precision")
+        return EmbedOptions(**{k: settings[k] for k in settings if k not in constructor_names})
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
