@@ -22,6 +22,7 @@ import torch
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.embedding.embedder import embed_tokens
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.evaluation.variant_windows import WindowPair, window_pair
 from genomeformer_cli.core.evaluation.variants import (
     VariantOptions,
@@ -112,7 +113,12 @@ def _strand(loaded: LoadedModel, pair: WindowPair) -> tuple[float, float]:
     else:
         log2 = loaded.model.logits(features[0, place])[real].double().log_softmax(-1) / np.log(2)
         odds = float(log2[alt[place] - int(real[0])] - log2[ref[place] - int(real[0])])
-    vectors = embed_tokens(loaded, [ids[0], ids[1]], window=ref.size, reporter=SilentReporter())
+    vectors = embed_tokens(
+        loaded,
+        [ids[0], ids[1]],
+        EmbedOptions(pool="mean", window=ref.size),
+        reporter=SilentReporter(),
+    )
     return odds, float(np.linalg.norm(vectors[1] - vectors[0]))
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from genomeformer_cli.core.annotation.sources import RegionConfig, SequenceSources
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
-from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions
+from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions, Pool
 from genomeformer_cli.core.embedding.workers import embed_rows
 from genomeformer_cli.core.errors import ConfigError, InputError, UsageError
 from genomeformer_cli.core.evaluation.base_likelihood import check_scorable, score_record
@@ -187,7 +187,7 @@ class EmbeddingModel:
             f"width {model.config.width}, context {model.config.context:,} tokens)"
         )
 
-    def module(self, *, pool: str = "mean", layers: str = AUTO) -> EmbeddingModule:
+    def module(self, *, pool: Pool = AUTO, layers: str = AUTO) -> EmbeddingModule:
         """Return the model as a torch module for fine-tuning, with shared weights.
 
         Raises:
@@ -357,7 +357,7 @@ class GenomeEmbedder:
 
     model: str | Path = DEFAULT_MODEL
     _: KW_ONLY
-    pool: str = "mean"
+    pool: Pool = AUTO
     layers: str = AUTO
     rc: str = "none"
     window: int | str | None = None

@@ -55,7 +55,9 @@ GENOME_HELP = (
 JOBS_HELP = "Number of parallel jobs on the CPU; results do not depend on it."
 LAYERS_HELP = (
     "Layers of the vectors: `last`, `mean`, `all`, or numbers such as `0,2,4`, concatenated, 0 for "
-    "the token embedding. `release` stores its choice in the model, as `auto` of `embed`."
+    "the token embedding. `release` stores its choice in the model, as `auto` of `embed`: layers "
+    "of bases, and with `auto=LAYERS:POOL`, `placed=...`, `motif=...` or `composition=...`, "
+    "repeated, vectors of sequences."
 )
 LIMIT_HELP = "Maximum number: of assemblies to fetch, the best first; of bases to inspect."
 MERGE_HELP = (

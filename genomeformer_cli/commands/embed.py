@@ -103,14 +103,32 @@ def command(
         ),
     ] = False,
     pool: Annotated[
-        Literal["mean", "max", "first", "last", "cls", "none", "genome"],
+        Literal[
+            "auto",
+            "auto:placed",
+            "auto:motif",
+            "auto:composition",
+            "mean",
+            "max",
+            "mean-max",
+            "moments",
+            "bins",
+            "first",
+            "last",
+            "cls",
+            "none",
+            "genome",
+        ],
         Option(
-            help="Pooling over the real bases of a record; `none`: one row per base; `genome`: one "
-            "row per genome, the mean over its tiles or records, weighted by bases. `cls` is "
-            "refused: features are of bases, not of [CLS] tokens.",
+            help="Pooling over the real bases of a record. `auto`: pooling and layers that the "
+            "model recommends; `auto:placed`, `auto:motif`, `auto:composition`: for labels that "
+            "depend on a motif at one place, a motif anywhere, or composition. `bins`: means of "
+            "eight equal parts; `moments`: mean and standard deviation; `none`: one row per base; "
+            "`genome`: one row per genome, the mean over its tiles or records, weighted by bases. "
+            "`cls` is refused: features are of bases, not of [CLS] tokens.",
             rich_help_panel=_VECTORS,
         ),
-    ] = "mean",
+    ] = "auto",
     window: Annotated[
         str | None, Option(help=WINDOW_HELP, metavar="TOKENS|whole", rich_help_panel=_VECTORS)
     ] = None,

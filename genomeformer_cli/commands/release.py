@@ -82,7 +82,12 @@ def command(
             rich_help_panel=_WEIGHTS,
         ),
     ] = "genomeformer",
-    layers: Annotated[str, Option(help=LAYERS_HELP, rich_help_panel=_WEIGHTS)] = "last",
+    layers: Annotated[
+        list[str] | None,
+        Option(
+            help=f"{LAYERS_HELP} Default: `last`.", show_default=False, rich_help_panel=_WEIGHTS
+        ),
+    ] = None,
     evaluation: Annotated[
         list[Path] | None,
         Option(
@@ -184,6 +189,7 @@ def command(
             hint=EXAMPLE.removeprefix("Example:  "),
         )
     from genomeformer_cli.core.model_io.bundle_layout import is_finetuned
+    from genomeformer_cli.core.model_io.embedding_rule import parse_recommended
     from genomeformer_cli.core.release.citation import DEFAULT_LICENCE
     from genomeformer_cli.core.release.storage import Storage
     from genomeformer_cli.core.store.output_lock import lock_outputs
@@ -209,7 +215,7 @@ def command(
             weights=weights,
             storage=Storage(quantize="int8") if dtype == "int8" else Storage(dtype=dtype),
             layout=layout,
-            layers=layers,
+            layers=parse_recommended(layers or ()),
             evaluations=tuple(evaluation or ()),
             notes=notes,
             authors=tuple(author or ()),

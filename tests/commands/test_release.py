@@ -81,6 +81,42 @@ def test_a_bundle_names_its_recommended_layers(
     assert_failure(copied, "is a bundle already", exit_code=2)
 
 
+def test_a_bundle_names_its_recommended_vectors(
+    run_cli: RunCommand, home: Path, tmp_path: Path
+) -> None:
+    promoters = tmp_path / "promoters.fa"
+    promoters.write_text(">one\nACGTTGCAACGT\n>two\nTTGACATATAAT\n")
+    given = ("--layers", "1", "--layers", "auto=0,1:moments", "--layers", "placed=0:bins")
+    assert run_cli("release", RUN, "--name", "rules", *given).exit_code == 0
+    folder = home / "weights" / "rules"
+    assert json.loads((folder / "config.json").read_text())["embedding"] == {
+        "layers": "1",
+        "rules": {
+            "auto": {"layers": "0,1", "pool": "moments"},
+            "placed": {"layers": "0", "pool": "bins"},
+        },
+    }
+    card = (folder / "README.md").read_text()
+    assert "`--pool moments`" in card
+    assert "`--pool auto:placed`: layers 0, pooling `bins`" in card
+
+    def embed(*options: str) -> bytes:
+        return run_cli("embed", str(promoters), "--model", "rules", *options).stdout
+
+    pairs = [
+        ((), ("--pool", "moments", "--set", "rows.layers=0,1")),
+        (("--pool", "auto:placed"), ("--pool", "bins", "--set", "rows.layers=0")),
+        (("--pool", "mean"), ("--pool", "mean", "--set", "rows.layers=1")),
+    ]
+    for recommended, explicit in pairs:
+        assert embed(*recommended) == embed(*explicit)
+    missing = run_cli("embed", str(promoters), "--model", "rules", "--pool", "auto:motif")
+    assert_failure(missing, "recommends no pooling `auto:motif`", exit_code=2)
+    for wrong in ("nowhere=1:bins", "placed=1", "auto=99:mean", "auto=1:median"):
+        refused = run_cli("release", RUN, "--name", "other", "--layers", wrong)
+        assert refused.exit_code == 2
+
+
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum here")
 def test_coreutils_verify_a_bundle(run_cli: RunCommand, home: Path, tmp_path: Path) -> None:
     output = tmp_path / "bundle"

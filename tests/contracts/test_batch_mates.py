@@ -138,7 +138,9 @@ def test_vectors_that_evaluate_learns_from(loaded: LoadedModel) -> None:
 
     def compute(rows: Sequence[int]) -> list[Floats]:
         some = [ids[row] for row in rows]
-        return list(embed_tokens(loaded, some, window=CONTEXT, reporter=SilentReporter()))
+        return list(
+            embed_tokens(loaded, some, EmbedOptions(window=CONTEXT), reporter=SilentReporter())
+        )
 
     assert_alone_as_in_company(compute, len(ROWS))
 

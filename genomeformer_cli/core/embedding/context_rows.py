@@ -1,7 +1,7 @@
 """Vectors of tiles that are read within longer stretches of their record.
 
 Every distinct stretch is one window of the model, read once; a tile is pooled from its positions.
-Shape letters: B batch, L length, K columns, N tiles.
+Shape letters: B batch, L length, S columns of the state, K columns, N tiles.
 """
 
 from __future__ import annotations
@@ -63,19 +63,19 @@ def _pool(
     row_D = np.arange(len(tokens))
     # Progress counts the owned positions of windows: here, the bases of tiles.
     windows = WindowBatch(row_D, 0 * row_D, length_D, 0 * row_D, tile_bases_D)
-    values_NK = np.zeros((size_N.size, embedder.columns), dtype=np.float32)
+    rows = PooledRows.empty(size_N.size, embedder.features, pool)
+    values_NS = np.zeros(rows.values_NS.shape, dtype=np.float32)
     counts_N = np.zeros(size_N.size, dtype=np.int64)
 
     def use(batch: Numbers, tokens_BL: Tokens, features_BLK: Tensor) -> None:
-        real_BL = tokenizer.is_real[tokens_BL]
+        real_BL = torch.from_numpy(tokenizer.is_real[tokens_BL]).to(features_BLK.device)
         for index, window in enumerate(batch):
             members = members_D[window]
             values, counts_N[members] = pool_spans(
                 features_BLK[index], real_BL[index], [spans[tile] for tile in members], pool
             )
-            values_NK[members] = values.float().cpu().numpy()
+            values_NS[members] = values.float().cpu().numpy()
 
     embedder.run_batches(tokens, windows, set(), use, progress)
-    rows = PooledRows.empty(size_N.size, embedder.columns, pool)
-    rows.add(np.arange(size_N.size), values_NK, counts_N, pool)
-    return rows.result(pool)
+    rows.add(np.arange(size_N.size), values_NS, counts_N)
+    return rows.result()

@@ -27,7 +27,7 @@ from genomeformer_cli.core.embedding.batch_runner import (
 )
 from genomeformer_cli.core.embedding.features import features_width, swap_columns
 from genomeformer_cli.core.embedding.options import WHOLE, EmbedOptions
-from genomeformer_cli.core.embedding.pooling import PooledRows, pool_windows
+from genomeformer_cli.core.embedding.pooling import PooledRows, num_parts, pool_windows
 from genomeformer_cli.core.embedding.windows import Numbers, WindowBatch, cut_windows
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.inference.distinct import DistinctRows
@@ -36,8 +36,9 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.protocol import Ids, has_real_token
 
-# Windows per pooling chunk: bounds memory, does not change results.
-_WINDOWS_PER_CHUNK = 1 << 16
+# Numbers of the states of the windows that are pooled together: bounds memory, does not change
+# results.
+_STATES_PER_CHUNK = 1 << 25
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -52,6 +53,7 @@ class Embedder(BatchRunner):
     Attributes:
         layers: Layer numbers.
         width: Columns per row.
+        features: Features of a base.
         columns: Columns of one strand.
 
     Raises:
@@ -60,7 +62,7 @@ class Embedder(BatchRunner):
 
     def __init__(self, loaded: LoadedModel, options: EmbedOptions) -> None:
         model = loaded.model
-        self.options = options = options.resolve_layers(loaded.layers)
+        self.options = options = options.resolve(loaded)
         super().__init__(
             loaded,
             options.layer_numbers(model.config.depth),
@@ -70,7 +72,8 @@ class Embedder(BatchRunner):
         self._num_strands = 1 if options.rc == "none" else 2
         # The windows of both strands are mirror images, and so are their features.
         self._swaps = loaded.is_equivariant and options.pool not in ("first", "last")
-        self.columns = features_width(model, self.layers, mean=self._mean_of_layers)
+        self.features = features_width(model, self.layers, mean=self._mean_of_layers)
+        self.columns = num_parts(options.pool) * self.features
         self.width = self.columns * (2 if options.rc == "concat" else 1)
         self.is_whole = options.window == WHOLE
         self.window = options.window if isinstance(options.window, int) else model.config.context
@@ -126,7 +129,14 @@ class Embedder(BatchRunner):
     def _swapped(self, rows_NK: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the rows of the reverse strand, for an equivariant model."""
         rows = torch.from_numpy(rows_NK)
-        return swap_columns(self.loaded.model, rows, self.layers, mean=self._mean_of_layers).numpy()
+        pool = self.options.pool
+        return swap_columns(
+            self.loaded.model,
+            rows,
+            self.layers,
+            mean=self._mean_of_layers,
+            reversed_parts=pool == "bins",
+        ).numpy()
 
     def embed_bases(
         self, sequences: Sequence[Codes], out_TK: Floats, progress: Progress = no_progress
@@ -173,14 +183,16 @@ class Embedder(BatchRunner):
     def _pool(self, sequences: Sequence[Ids], progress: Progress) -> npt.NDArray[np.float64]:
         pool = self.options.pool
         windows, streamed_rows = self._cut([ids.size for ids in sequences])
-        rows = PooledRows.empty(len(sequences), self.columns, pool)
-        for first in range(0, len(windows), _WINDOWS_PER_CHUNK):
-            chunk = windows[first : first + _WINDOWS_PER_CHUNK]
-            values_WK = torch.empty(len(chunk), self.columns, device=self.loaded.model.device)
+        rows = PooledRows.empty(len(sequences), self.features, pool)
+        state_width = rows.values_NS.shape[1]
+        num_windows = max(1, _STATES_PER_CHUNK // state_width)
+        for first in range(0, len(windows), num_windows):
+            chunk = windows[first : first + num_windows]
+            values_WS = torch.empty(len(chunk), state_width, device=self.loaded.model.device)
             counts_W = np.zeros(len(chunk), dtype=np.int64)
-            self._pool_chunk(sequences, chunk, streamed_rows, (values_WK, counts_W), progress)
-            rows.add(chunk.row, values_WK.cpu().numpy(), counts_W, pool)
-        return rows.result(pool)
+            self._pool_chunk(sequences, chunk, streamed_rows, (values_WS, counts_W), progress)
+            rows.add(chunk.row, values_WS.cpu().numpy(), counts_W)
+        return rows.result()
 
     def _pool_chunk(
         self,
@@ -190,16 +202,19 @@ class Embedder(BatchRunner):
         out: tuple[Tensor, Numbers],
         progress: Progress,
     ) -> None:
-        """Write the pooled features (W, K) and the number of real positions (W,) of windows."""
-        values_WK, counts_W = out
+        """Write the states (W, S) and the number of real positions (W,) of windows."""
+        values_WS, counts_W = out
         is_real, pool = self.loaded.tokenizer.is_real, self.options.pool
+        size_W = np.array([ids.size for ids in sequences], dtype=np.int64)[windows.row]
 
         def use(batch: Numbers, tokens_BL: Tokens, features_BLK: Tensor) -> None:
             position_L = np.arange(tokens_BL.shape[1])
             real_BL = is_real[tokens_BL]
             real_BL &= position_L >= windows.own_start[batch, None]
             real_BL &= position_L < windows.own_stop[batch, None]
-            values_WK[torch.from_numpy(batch)] = pool_windows(features_BLK, real_BL, pool).float()
+            real = torch.from_numpy(real_BL).to(features_BLK.device)
+            state_BS = pool_windows(features_BLK, real, pool, windows.start[batch], size_W[batch])
+            values_WS[torch.from_numpy(batch)] = state_BS.float()
             counts_W[batch] = real_BL.sum(axis=1)
 
         self.run_batches(sequences, windows, streamed_rows, use, progress)
@@ -283,25 +298,21 @@ class Embedder(BatchRunner):
 def embed_tokens(
     loaded: LoadedModel,
     sequences: Sequence[Ids],
+    options: EmbedOptions,
     *,
-    window: int,
     reporter: Reporter,
-    tokens_per_batch: int | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return mean-pooled features of token sequences.
+    """Return pooled features of token sequences.
 
     Args:
         loaded: The model.
         sequences: Token ids, one array per sequence, of any lengths.
-        window: Maximum window of the model.
+        options: Pooling, layers and windows; the given strand is read.
         reporter: Receives progress.
-        tokens_per_batch: Maximum batch size, padding included; changes speed and memory, not
-            vectors.
 
     Returns:
         (N, E) float32; NaN for a sequence without a real base.
     """
-    options = EmbedOptions(window=window, tokens_per_batch=tokens_per_batch)
     embedder = Embedder(loaded, options)
     with reporter.track("embedding", sum(ids.size for ids in sequences), "tokens") as tracker:
         return embedder.pool_tokens(sequences, tracker.advance).astype(np.float32)

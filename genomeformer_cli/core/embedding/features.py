@@ -47,8 +47,26 @@ def combine_layers(features: list[Tensor], *, mean: bool) -> Tensor:
     return torch.stack(features).mean(dim=0) if mean else torch.cat(features, dim=-1)
 
 
-def swap_columns(model: Model, rows_NK: Tensor, layers: tuple[int, ...], *, mean: bool) -> Tensor:
-    """Return pooled rows of the reverse complements, from those of an equivariant model."""
+def swap_columns(
+    model: Model,
+    rows_NK: Tensor,
+    layers: tuple[int, ...],
+    *,
+    mean: bool,
+    reversed_parts: bool = False,
+) -> Tensor:
+    """Return pooled rows of the reverse complements, from those of an equivariant model.
+
+    Args:
+        model: Equivariant model.
+        rows_NK: Pooled rows, of one part or several.
+        layers: Layers of each part of a row.
+        mean: The layers are averaged; otherwise concatenated.
+        reversed_parts: The reverse complement has the parts in reverse order.
+    """
     widths = [model.layer_width(layer) for layer in layers]
-    parts = torch.split(rows_NK, widths[:1] if mean else widths, dim=-1)
-    return torch.cat([model.swap_strands(part) for part in parts], dim=-1)
+    widths = widths[:1] if mean else widths
+    parts_NPK = rows_NK.reshape(len(rows_NK), -1, sum(widths))
+    pieces = torch.split(parts_NPK, widths, dim=-1)
+    swapped_NPK = torch.cat([model.swap_strands(piece) for piece in pieces], dim=-1)
+    return (swapped_NPK.flip(1) if reversed_parts else swapped_NPK).reshape(rows_NK.shape)

@@ -16,7 +16,8 @@ from genomeformer_cli.core.embedding.features import (
     combine_layers,
     features_width,
 )
-from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions
+from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions, Pool
+from genomeformer_cli.core.embedding.pooling import num_parts, pool_rows
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.sequence import encode_bases
@@ -27,7 +28,7 @@ class EmbeddingModule(nn.Module):
 
     Args:
         loaded: The model; its weights are shared, not copied.
-        pool: `mean`, `max`, `first`, `last` over real bases, or `none`: every token.
+        pool: Pooling, as in `EmbedOptions`; `none`: every token.
         layers: Layers, as in `EmbedOptions`.
 
     Attributes:
@@ -37,15 +38,16 @@ class EmbeddingModule(nn.Module):
         ConfigError: The model does not support the options.
     """
 
-    def __init__(self, loaded: LoadedModel, *, pool: str = "mean", layers: str = AUTO) -> None:
+    def __init__(self, loaded: LoadedModel, *, pool: Pool = AUTO, layers: str = AUTO) -> None:
         super().__init__()
-        options = EmbedOptions(pool=pool, layers=layers).resolve_layers(loaded.layers)  # type: ignore[arg-type]
+        options = EmbedOptions(pool=pool, layers=layers).resolve(loaded)
         self.model = loaded.model
         self.options = options
         self.layers = options.layer_numbers(loaded.model.config.depth)
         mean = options.layers == "mean"
         check_layers(loaded.model, self.layers, mean=mean)
-        self.width = features_width(loaded.model, self.layers, mean=mean)
+        features = features_width(loaded.model, self.layers, mean=mean)
+        self.width = num_parts(options.pool) * features
         self._tokenizer = loaded.tokenizer
 
     def encode(self, sequences: Sequence[str]) -> Tensor:
@@ -71,27 +73,12 @@ class EmbeddingModule(nn.Module):
             sequences: DNA, or token ids (B, L) from `encode`.
         """
         tokens_BL = sequences if isinstance(sequences, Tensor) else self.encode(sequences)
-        features = self.model.hidden_layers(
-            tokens_BL, padding_mask(tokens_BL, self._tokenizer.pad_id), self.layers
-        )
+        mask_BL = padding_mask(tokens_BL, self._tokenizer.pad_id)
+        features = self.model.hidden_layers(tokens_BL, mask_BL, self.layers)
         features_BLK = combine_layers(features, mean=self.options.layers == "mean")
         is_real = torch.from_numpy(self._tokenizer.is_real).to(tokens_BL.device)
         real_BL = is_real[tokens_BL.long()]
-        return self._pool(features_BLK, real_BL)
-
-    def _pool(self, features_BLK: Tensor, real_BL: Tensor) -> Tensor:
-        pool = self.options.pool
-        if pool == "none":
-            return features_BLK * (real_BL[..., None])
-        if pool == "mean":
-            count_B1 = real_BL.sum(dim=1, keepdim=True).clamp_min(1)
-            return (features_BLK * real_BL[..., None]).sum(dim=1) / count_B1
-        has_real_B1 = real_BL.any(dim=1, keepdim=True)
-        if pool == "max":
-            max_BK = features_BLK.masked_fill(~real_BL[..., None], -torch.inf).amax(dim=1)
-            return max_BK.where(has_real_B1, torch.zeros_like(max_BK))
-        position_B = real_BL.int().argmax(dim=1)
-        if pool == "last":
-            position_B = real_BL.shape[1] - 1 - real_BL.flip(1).int().argmax(dim=1)
-        rows_B = torch.arange(len(features_BLK), device=features_BLK.device)
-        return features_BLK[rows_B, position_B] * has_real_B1
+        if self.options.per_base:
+            return features_BLK * real_BL[..., None]
+        size_B = (tokens_BL != self._tokenizer.pad_id).sum(dim=1).cpu().numpy()
+        return pool_rows(features_BLK, real_BL, self.options.pool, size_B)

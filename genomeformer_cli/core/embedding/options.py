@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from genomeformer_cli.core.annotation.sources import RegionConfig
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.formats.groups import GroupBy
+from genomeformer_cli.core.model_io.embedding_rule import EmbeddingRule
 
-Pool = Literal["mean", "max", "first", "last", "none"]
+if TYPE_CHECKING:
+    from genomeformer_cli.core.model_io.model_folder import LoadedModel
+
+# Poolings of a row, and those that a model recommends for a kind of label.
+Pool = Literal[
+    "auto",
+    "auto:placed",
+    "auto:motif",
+    "auto:composition",
+    "mean",
+    "max",
+    "mean-max",
+    "moments",
+    "bins",
+    "first",
+    "last",
+    "none",
+]
 Strands = Literal["none", "mean", "concat"]
 PlotMethod = Literal["pca", "umap"]
 Precision = Literal["float32", "float16", "float64"]
 WHOLE = "whole"
-AUTO = "auto"
+AUTO: Literal["auto"] = "auto"
 _LAYER_HINT = "give `last`, `mean`, `all`, or numbers such as `0,2,4`; 0 is the token embedding"
 
 
@@ -22,12 +41,15 @@ _LAYER_HINT = "give `last`, `mean`, `all`, or numbers such as `0,2,4`; 0 is the 
 class EmbedOptions:
     """Options of the conversion of sequences to rows."""
 
-    # `mean`, `max`, `first` or `last` over the real bases (A C G T) of a sequence: one row per
-    # sequence; `none`: one row per base.
-    pool: Pool = "mean"
+    # Pooling over the real bases (A C G T) of a sequence, one row per sequence: `mean`, `max`,
+    # `mean-max`, `moments` (mean and standard deviation), `bins` (means of eight equal parts),
+    # `first` or `last`; `none`: one row per base. `auto`: pooling and layers that the model
+    # recommends, else the mean; `auto:placed`, `auto:motif` and `auto:composition` are for labels
+    # that depend on a motif at one place, on a motif anywhere, or on composition.
+    pool: Pool = "auto"
     # `last`, `mean` (of all blocks), `all` (the embedding and every block) or numbers, with 0 for
     # the token embedding; several layers are concatenated. `auto`: the recommended layers of the
-    # model, else the last.
+    # model for the pooling, else the last.
     layers: str = AUTO
     # Use of the reverse strand: `none`; `mean` of both strands; `concat`: both concatenated.
     rc: Strands = "none"
@@ -50,19 +72,31 @@ class EmbedOptions:
                 hint="leave `tokens_per_batch` unset, or raise it",
             )
 
+    @classmethod
+    def of_rule(cls, name: str) -> EmbedOptions:
+        """Return the vectors that a model recommends under a name."""
+        return cls(pool=cast(Pool, name if name == AUTO else f"{AUTO}:{name}"))
+
     @property
     def per_base(self) -> bool:
         """True if there is one row per base."""
         return self.pool == "none"
 
-    def resolve_layers(self, recommended: str) -> EmbedOptions:
-        """Replace `auto` by the recommended layers of the model.
+    def resolve(self, loaded: LoadedModel) -> EmbedOptions:
+        """Replace `auto` by the recommended pooling and layers of a model.
 
         With `whole` windows only the last layer is available.
+
+        Raises:
+            ConfigError: The model has no such recommendation, or an invalid one.
         """
-        if self.layers != AUTO:
-            return self
-        return replace(self, layers="last" if self.window == WHOLE else recommended)
+        rule = EmbeddingRule(layers=loaded.layers, pool=self.pool)
+        if self.pool.startswith(AUTO):
+            rule = _recommended(loaded, self.pool)
+        layers = self.layers
+        if layers == AUTO:
+            layers = "last" if self.window == WHOLE else rule.layers
+        return replace(self, layers=layers, pool=cast(Pool, rule.pool))
 
     def layer_numbers(self, depth: int) -> tuple[int, ...]:
         """Return the layer numbers for a model of `depth` blocks.
@@ -113,6 +147,27 @@ class EmbedConfig:
     def __post_init__(self) -> None:
         if self.gpus is not None and self.gpus < 0:
             raise ConfigError(f"invalid `gpus` of {self.gpus}", hint="give 0 or more")
+
+
+def _recommended(loaded: LoadedModel, pool: str) -> EmbeddingRule:
+    """Return the vectors that a model recommends."""
+    name = pool.removeprefix(f"{AUTO}:")
+    rules: Mapping[str, EmbeddingRule] = {
+        AUTO: EmbeddingRule(layers=loaded.layers, pool="mean"),
+        **loaded.rules,
+    }
+    if name not in rules:
+        known = ", ".join(f"`{AUTO}:{other}`" for other in loaded.rules if other != AUTO)
+        raise ConfigError(
+            f"the model recommends no pooling `{pool}`",
+            hint=f"choose one of {known}" if known else "leave `--pool` out, or give `mean`",
+        )
+    if rules[name].pool not in get_args(Pool) or rules[name].pool.startswith((AUTO, "none")):
+        raise ConfigError(
+            f"the model in `{loaded.folder}` recommends the unknown pooling `{rules[name].pool}`",
+            hint="install a newer genomeformer, or give `--pool`",
+        )
+    return rules[name]
 
 
 def _check_choice(value: str, allowed: object, setting: str) -> None:

@@ -150,7 +150,7 @@ class VectorLayers:
         Raises:
             ConfigError: The model does not have them.
         """
-        options = EmbedOptions().resolve_layers(loaded.layers)
+        options = EmbedOptions(pool="mean").resolve(loaded)
         numbers = options.layer_numbers(loaded.model.config.depth)
         is_mean = options.layers == "mean"
         check_layers(loaded.model, numbers, mean=is_mean)

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.embedding.embedder import embed_tokens
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.evaluation.grouped_ranking import Ranking
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
@@ -106,8 +107,9 @@ def evaluate_chains(
     ids = [loaded.tokenizer.encode(codes) for codes in sequences]
     scores: dict[str, Floats] = {}
     for source, model in ((MODEL, loaded), (TWIN, replace(loaded, model=twin))):
-        width = config.window or loaded.model.config.context
-        vectors_NE = np.nan_to_num(embed_tokens(model, ids, window=width, reporter=reporter))
+        # The cosine of other poolings than the mean is near one for any pair.
+        options = EmbedOptions(pool="mean", window=config.window)
+        vectors_NE = np.nan_to_num(embed_tokens(model, ids, options, reporter=reporter))
         scores[source] = _cosine(vectors_NE, pairs.first_P)
     for k in KS:
         scores[f"{k}-mers"] = _cosine(kmer_frequencies(sequences, k), pairs.first_P)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from genomeformer_cli.core.configuration import MAX_WINDOW, check_range
 from genomeformer_cli.core.embedding.embedder import embed_tokens
+from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions, Pool
+from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.class_metrics import GroupMetrics
 from genomeformer_cli.core.evaluation.duplicates import Duplicates, find_duplicates
 from genomeformer_cli.core.evaluation.embedding_cost import CostMeter
@@ -69,6 +71,8 @@ class ProbingConfig:
     """Settings of the evaluation on labelled sequences."""
 
     window: int | None = None  # Maximum window of the model; None: its context.
+    pool: Pool = AUTO  # Pooling of the vectors, as in `embed`.
+    layers: str = AUTO  # Layers of the vectors, as in `embed`.
     most_training: int = 10_000  # Maximum number of training rows of a probe.
     seed: int = 0  # Seed of the folds, draws, bootstrap and the first twin.
     num_seeds: int = 1  # Number of seeds; each has its own twin, training rows, folds and draws.
@@ -77,8 +81,10 @@ class ProbingConfig:
         """Check the settings.
 
         Raises:
-            ConfigError: A number is out of range.
+            ConfigError: A number is out of range, or vectors are of bases.
         """
+        if self.pool == "none":
+            raise ConfigError("probes need one row per sequence", hint="choose another `pool`")
         check_range("window", self.window, 1, MAX_WINDOW)
         check_range("most_training", self.most_training, 10)
         check_range("seed", self.seed, 0)
@@ -191,7 +197,7 @@ def evaluate_task(
     rows: list[ProbeRow] = []
     for seed, rows_M in rows_by_seed.items():
         (twin,) = random_twins(loaded, seed, 1).values()
-        twin_model = LoadedModel(model=twin, tokenizer=loaded.tokenizer, folder=loaded.folder)
+        twin_model = replace(loaded, model=twin)  # with the recommended layers of the model
         codes = [sequences[row] for row in rows_M]
         vectors = {
             source: array[rows_M] for source, array in {MODEL: model_vectors_NE, **kmers}.items()
@@ -225,7 +231,8 @@ def _embed(
 ) -> npt.NDArray[np.float32]:
     ids = [loaded.tokenizer.encode(codes) for codes in sequences]
     window = config.window or loaded.model.config.context
-    return np.nan_to_num(embed_tokens(loaded, ids, window=window, reporter=reporter))
+    options = EmbedOptions(pool=config.pool, layers=config.layers, window=window)
+    return np.nan_to_num(embed_tokens(loaded, ids, options, reporter=reporter))
 
 
 def _probe_rows(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -15,6 +15,7 @@ from genomeformer_cli._version import __version__
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, convert, read_json
 from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.model_io.embedding_rule import LAST_LAYER, EmbeddingRule, Recommended
 from genomeformer_cli.core.model_io.int8_record import Int8Record
 from genomeformer_cli.core.model_io.quantize import METHOD, dequantize_tensors
 from genomeformer_cli.core.model_io.skeleton import build_unloaded, check_shapes, stored_shapes
@@ -52,8 +53,10 @@ class LoadedModel:
     tokenizer: Tokenizer  # Tokenizer of the model.
     folder: Path  # Source folder.
     layers: str = (
-        "last"  # Recommended layers for embeddings, in the syntax of `rows.layers` of `embed`.
+        "last"  # Recommended layers of one base, in the syntax of `rows.layers` of `embed`.
     )
+    # Recommended vectors of sequences: `auto`, and by kind of label.
+    rules: Mapping[str, EmbeddingRule] = field(default_factory=dict)
     int8: Int8Record | None = None  # Error of the model in int8; None: not measured.
 
     @property
@@ -71,6 +74,7 @@ class _Quantization(TypedDict, total=False):
 
 class _Embedding(TypedDict, total=False):
     layers: str
+    rules: dict[str, EmbeddingRule]
 
 
 class _Inference(TypedDict, total=False):
@@ -123,18 +127,21 @@ def whole_tensors(model: Model, whole: Callable[[Tensor], Tensor] = unsharded) -
     }
 
 
-def describe_model(config: ArchitectureConfig, *, layers: str = "last") -> dict[str, Any]:
+def describe_model(
+    config: ArchitectureConfig, recommended: Recommended = LAST_LAYER
+) -> dict[str, Any]:
     """Return the contents of `config.json`.
 
     Args:
         config: Configuration of the model.
-        layers: Recommended layers for embeddings.
+        recommended: Recommended vectors.
     """
+    rules = {name: asdict(rule) for name, rule in recommended.rules.items()}
     return {
         "model_type": model_type(config),
         "genomeformer_version": __version__,
         "model": to_plain(config),
-        "embedding": {"layers": layers},
+        "embedding": {"layers": recommended.layers} | ({"rules": rules} if rules else {}),
     }
 
 
@@ -249,13 +256,16 @@ def read_model(folder: Path) -> LoadedModel:
     model = build_unloaded(config)
     load_weights(model, dequantize_tensors(read_weights(folder)), folder)
     model.eval()
-    layers = (plain.get("embedding") or {}).get("layers", "last")
+    embedding: _Embedding = convert(
+        plain.get("embedding") or {}, _Embedding, source=str(folder / CONFIG_FILE)
+    )
     recorded = (plain.get("inference") or {}).get("int8")
     return LoadedModel(
         model=model,
         tokenizer=load_tokenizer(folder),
         folder=folder,
-        layers=str(layers),
+        layers=embedding.get("layers", "last"),
+        rules=embedding.get("rules", {}),
         int8=None if recorded is None else convert(recorded, Int8Record, source=str(folder)),
     )
 

@@ -19,6 +19,7 @@ from genomeformer_cli.core.model_io.bundle_layout import (
     RESULTS_FILE,
     TRAIN_CONFIG_FILE,
 )
+from genomeformer_cli.core.model_io.embedding_rule import LAST_LAYER, Recommended
 from genomeformer_cli.core.model_io.model_folder import CONFIG_FILE, describe_model
 from genomeformer_cli.core.model_io.tensors import MAX_SHARD_BYTES, write_weights
 from genomeformer_cli.core.models.protocol import ArchitectureConfig
@@ -46,7 +47,7 @@ class Weights:
     storage: Storage  # Precision of the stored tensors.
     digest: str  # Digest of the weights after loading.
     which: str  # Weights of the run, in words.
-    layers: str = "last"  # Default layers of `embed`.
+    recommended: Recommended = LAST_LAYER  # Defaults of `embed`.
     layout: Layout = "genomeformer"  # Names of settings and tensors.
 
 
@@ -105,5 +106,5 @@ def _laid_out(weights: Weights) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
     if weights.layout == "transformers":
         described = stock_config(weights.config, weights.tokenizer, str(stored["dtype"]))
         return described, stock_tensors(weights.tensors)
-    described = describe_model(weights.config, layers=weights.layers)
+    described = describe_model(weights.config, weights.recommended)
     return {**described, **stored}, weights.tensors

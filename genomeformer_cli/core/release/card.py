@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 
@@ -11,9 +12,11 @@ from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.data.mixture import SamplingConfig
 from genomeformer_cli.core.embedding.features import features_width
-from genomeformer_cli.core.embedding.options import EmbedOptions
+from genomeformer_cli.core.embedding.options import EmbedOptions, Pool
+from genomeformer_cli.core.embedding.pooling import num_parts
 from genomeformer_cli.core.evaluation.tables import evaluation_tables
 from genomeformer_cli.core.model_io.bundle_layout import PICTURES
+from genomeformer_cli.core.model_io.embedding_rule import LAST_LAYER, Recommended
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.distillation import TeacherConfig
@@ -54,7 +57,7 @@ class CardFacts:
     evidence: tuple[Evidence, ...] = ()  # Results of `evaluate`.
     loss: Picture | None = None  # Picture of the run, if it was drawn.
     onnx: bool = False  # True if the bundle has an ONNX file.
-    layers: str = "last"  # Default layers of `embed`.
+    recommended: Recommended = LAST_LAYER  # Defaults of `embed`.
     stock_class: str = ""  # Class of transformers that opens the bundle, if any.
     notes: str = ""  # Notes of the authors, Markdown.
 
@@ -109,8 +112,10 @@ def _auto_class(stock_class: str) -> str:
 def _features_width(facts: CardFacts) -> int:
     model = facts.configs[0]
     with torch.device("meta"):
-        layers = EmbedOptions(layers=facts.layers).layer_numbers(model.depth)
-        return features_width(build_model(model), layers, mean=facts.layers == "mean")
+        rule = facts.recommended.of_sequences
+        layers = EmbedOptions(layers=rule.layers).layer_numbers(model.depth)
+        features = features_width(build_model(model), layers, mean=rule.layers == "mean")
+        return features * num_parts(cast(Pool, rule.pool))
 
 
 def _evaluation(report: Evidence) -> dict[str, object]:

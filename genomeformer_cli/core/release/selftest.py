@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.embedding.embedder import embed_tokens
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned
 from genomeformer_cli.core.model_io.bundle_layout import is_finetuned
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
@@ -58,7 +59,8 @@ def reference_outputs(loaded: LoadedModel, task: SavedTask | None = None) -> dic
     context = min(loaded.model.config.context, MAX_PROBE_LENGTH)
     probes = probe_sequences(context)
     tokens = [loaded.tokenizer.encode(codes) for codes in probes]
-    vectors = embed_tokens(loaded, tokens, window=context, reporter=SilentReporter())
+    options = EmbedOptions(pool="mean", window=context)
+    vectors = embed_tokens(loaded, tokens, options, reporter=SilentReporter())
     answers = {"vectors": torch.from_numpy(vectors)}
     for number, ids in enumerate(tokens):
         if not ids.size:  # A single base is no token of some vocabularies.

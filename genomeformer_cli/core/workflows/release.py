@@ -13,6 +13,7 @@ from genomeformer_cli.core.evaluation.masked_queries import make_queries
 from genomeformer_cli.core.genomes.lockfile import row_of
 from genomeformer_cli.core.model_io.bundle_layout import ONNX_FILE
 from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
+from genomeformer_cli.core.model_io.embedding_rule import LAST_LAYER, Recommended
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, weights_digest
 from genomeformer_cli.core.model_io.tensors import MAX_SHARD_BYTES
 from genomeformer_cli.core.release.bundle import Layout, Papers, Weights, write_bundle
@@ -76,7 +77,7 @@ class ReleaseRequest:
     onnx: bool = False  # Write an ONNX file too.
     sign: Path | None = None  # Ed25519 private key.
     max_shard_bytes: int = MAX_SHARD_BYTES  # Largest size of a file of weights.
-    layers: str = "last"  # Default layers of `embed` for this model.
+    layers: Recommended = LAST_LAYER  # Defaults of `embed` for this model.
     # `transformers`: the layout of a stock class, which opens without code of ours.
     layout: Layout = "genomeformer"
 
@@ -194,9 +195,14 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Prep
         settings = replace(settings, max_windows=min(settings.max_windows, most))
         cost = cost_of_storing(trained, stored, make_queries(source.corpus, settings))
     loaded = LoadedModel(
-        model=stored, tokenizer=tokenizer, folder=source.checkpoint, layers=request.layers
+        model=stored,
+        tokenizer=tokenizer,
+        folder=source.checkpoint,
+        layers=request.layers.layers,
+        rules=request.layers.rules,
     )
-    Embedder(loaded, EmbedOptions())
+    for options in (EmbedOptions(pool="mean"), *map(EmbedOptions.of_rule, request.layers.rules)):
+        Embedder(loaded, options)
     return _PreparedModel(
         name=name,
         source=source,
@@ -210,7 +216,7 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Prep
                 as_loaded(stored.config, tokenizer, tensors) if as_stock else stored
             ),
             which=selected.name,
-            layers=request.layers,
+            recommended=request.layers,
             layout=request.layout,
         ),
         stock_class=stock,
@@ -229,7 +235,7 @@ def _check(request: ReleaseRequest) -> None:
         need_cryptography()
     if request.layout == "transformers":
         need_transformers()
-        if request.storage.quantize is not None or request.layers != "last":
+        if request.storage.quantize is not None or request.layers != LAST_LAYER:
             raise UsageError(
                 "stock classes of transformers read neither 8-bit matrices with scales nor "
                 "recommended layers",
@@ -265,7 +271,7 @@ def _facts(request: ReleaseRequest, ready: _PreparedModel) -> CardFacts:
         evidence=read_evidence(request.evaluations, digests),
         loss=loss,
         onnx=request.onnx,
-        layers=request.layers,
+        recommended=request.layers,
         stock_class=ready.stock_class or "",
         notes=_read_notes(request.notes),
     )

@@ -10,6 +10,7 @@ import torch
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.embedding.embedder import embed_tokens
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
@@ -40,9 +41,8 @@ def embed(loaded: LoadedModel, texts: list[str], tokens_per_batch: int = 256) ->
     return embed_tokens(
         loaded,
         [tokens(text) for text in texts],
-        window=64,
+        EmbedOptions(window=64, tokens_per_batch=tokens_per_batch),
         reporter=SilentReporter(),
-        tokens_per_batch=tokens_per_batch,
     )
 
 

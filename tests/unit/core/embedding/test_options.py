@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
-from genomeformer_cli.core.embedding import batch_runner
+from genomeformer_cli.core.embedding import batch_runner, embedder
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
 from genomeformer_cli.core.embedding.options import EmbedOptions
+from genomeformer_cli.core.embedding.pooling import NUM_BINS
 from genomeformer_cli.core.errors import ConfigError, InputError
+from genomeformer_cli.core.model_io.embedding_rule import EmbeddingRule
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
@@ -27,7 +29,8 @@ from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 from tests.corpora import random_dna
 from tests.gradient_cases import COMPLEMENT
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
+POOLS = ["mean", "max", "mean-max", "moments", "bins", "first", "last"]
 TEXTS = [random_dna(length, seed) for seed, length in enumerate((40, 1, 130, 64, 17, 64))]
 TEXTS += ["NNACGTNN", "", "NNN"]
 REAL = TEXTS[:-2]
@@ -70,19 +73,38 @@ def hidden(loaded: LoadedModel, text: str) -> Array:
     return found
 
 
-@pytest.mark.parametrize("window", [64, 1000])
-@pytest.mark.parametrize("pool", ["mean", "max", "first", "last"])
-def test_a_pool_is_over_the_real_bases(pool: str, window: int) -> None:
+def pooled(by_base: Array, text: str, pool: str) -> Array:
+    """Return the row of a sequence from the features of its bases, in float64."""
+    places = [place for place, base in enumerate(text) if base != "N"]
+    real = by_base[places].astype(np.float64)
+    if pool == "bins":
+        size, means = len(text) / NUM_BINS, []
+        for part in range(NUM_BINS):
+            low, high = part * size, (part + 1) * size
+            weights = np.array([max(0, min(high, p + 1) - max(low, p)) for p in places])
+            weights = weights if weights.sum() > 1e-9 else np.ones(len(places))
+            means.append(weights @ real / weights.sum())
+        return np.concatenate(means)
+    if pool in ("first", "last"):
+        return real[0 if pool == "first" else -1]
+    parts = {"mean-max": ("mean", "max"), "moments": ("mean", "std")}.get(pool, (pool,))
+    return np.concatenate([getattr(real, part)(0) for part in parts])
+
+
+@pytest.mark.parametrize("windows", [{"window": 64}, {"window": 1000}, {"window": 9, "stride": 4}])
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_pool_is_over_the_real_bases(
+    pool: str, windows: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedder, "_STATES_PER_CHUNK", 400)
     loaded = load()
-    by_base = bases(loaded, TEXTS, window=window)
-    found = rows(loaded, TEXTS, pool=pool, window=window)
+    by_base = bases(loaded, TEXTS, **windows)
+    found = rows(loaded, TEXTS, pool=pool, **windows)
     for row, text in enumerate(TEXTS):
-        real = by_base[row][[place for place, base in enumerate(text) if base != "N"]]
-        if not len(real):
+        if set(text) <= {"N"}:
             assert np.isnan(found[row]).all()
-            continue
-        expected = {"mean": real.mean(0), "max": real.max(0), "first": real[0], "last": real[-1]}
-        np.testing.assert_allclose(found[row], expected[pool], atol=1e-5)
+        else:
+            np.testing.assert_allclose(found[row], pooled(by_base[row], text, pool), atol=1e-5)
 
 
 def test_a_base_has_the_features_that_the_model_gives_it() -> None:
@@ -166,7 +188,42 @@ def test_a_model_names_its_recommended_layers() -> None:
     np.testing.assert_allclose(module(REAL).detach(), rows(loaded, REAL, window=200), atol=1e-5)
 
 
-@pytest.mark.parametrize("pool", ["mean", "max", "first", "last"])
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_pool_of_an_equivariant_model_swaps_strands_and_parts(pool: str) -> None:
+    """Compare the row that is derived with the row that the model reads."""
+    loaded = load(direction="two-stack", complement=COMPLEMENT, patch=4)
+    choices: dict[str, Any] = {"pool": pool, "layers": "0,2,3", "window": 40}
+    both = rows(loaded, REAL, rc="concat", **choices)
+    plain = rows(loaded, REAL, **choices)
+    reverse = rows(loaded, [reverse_complement(text) for text in REAL], **choices)
+    np.testing.assert_allclose(both, np.concatenate([plain, reverse], axis=1), atol=1e-5)
+
+
+def test_a_model_recommends_vectors_by_kind_of_label() -> None:
+    rules = {
+        "auto": EmbeddingRule(layers="0,2", pool="mean-max"),
+        "placed": EmbeddingRule(layers="1", pool="bins"),
+        "motif": EmbeddingRule(layers="last", pool="median"),
+    }
+    plain, loaded = load(), replace(load(), layers="1", rules=rules)
+    cases: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({}, {"pool": "mean-max", "layers": "0,2"}),
+        ({"layers": "3"}, {"pool": "mean-max", "layers": "3"}),
+        ({"pool": "auto:placed"}, {"pool": "bins", "layers": "1"}),
+        ({"pool": "mean"}, {"pool": "mean", "layers": "1"}),
+        ({"window": "whole"}, {"pool": "mean-max", "layers": "last", "window": "whole"}),
+    ]
+    for choices, same in cases:
+        assert (rows(loaded, REAL, **choices) == rows(plain, REAL, **same)).all()
+    assert (bases(loaded, REAL)[0] == bases(plain, REAL, layers="1")[0]).all()
+    with pytest.raises(ConfigError, match="recommends no pooling `auto:composition`") as failure:
+        rows(loaded, REAL, pool="auto:composition")
+    assert "`auto:placed`" in str(failure.value.hint)
+    with pytest.raises(ConfigError, match="unknown pooling `median`"):
+        rows(loaded, REAL, pool="auto:motif")
+
+
+@pytest.mark.parametrize("pool", POOLS)
 def test_the_other_strand_is_averaged_or_concatenated(pool: str) -> None:
     loaded = load()
     plain = rows(loaded, REAL, pool=pool)
@@ -219,7 +276,7 @@ def test_a_whole_sequence_is_what_one_pass_over_it_gives(
     monkeypatch.setattr(batch_runner, "SLICE", 32)
     loaded = load(**settings)
     texts = [*TEXTS, random_dna(300, 8)]
-    for pool in ("mean", "max", "last"):
+    for pool in ("mean", "moments", "bins", "last"):
         whole = rows(loaded, texts, window="whole", pool=pool, rc=rc)
         once = rows(loaded, texts, window=1000, pool=pool, rc=rc)
         np.testing.assert_allclose(whole, once, atol=2e-5)
@@ -304,7 +361,7 @@ def test_what_a_model_cannot_do_is_refused() -> None:
         Embedder(load(residual="reversible"), EmbedOptions(layers="all"))
 
 
-@pytest.mark.parametrize("pool", ["mean", "max", "first", "last"])
+@pytest.mark.parametrize("pool", POOLS)
 def test_the_module_gives_the_same_with_gradients(pool: str) -> None:
     loaded = load()
     module = EmbeddingModule(loaded, pool=pool, layers="mean")
@@ -316,5 +373,6 @@ def test_the_module_gives_the_same_with_gradients(pool: str) -> None:
     assert gradient is not None
     assert gradient.abs().sum() > 0
     assert module.width == found.shape[1]
+    assert gradient.isfinite().all()
     assert (module(["", "NN"]) == 0).all()
     assert EmbeddingModule(loaded, pool="none")(REAL).shape == (len(REAL), 130, 16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,11 +15,19 @@ from genomeformer_cli.core.evaluation.probing import ProbingConfig, ProbingResul
 from genomeformer_cli.core.evaluation.tables import evaluation_tables
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.formats.labelled import Example, RowCount
+from genomeformer_cli.core.model_io.embedding_rule import EmbeddingRule
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.sequence import reverse_complement
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.render.console import to_json
 from tests.corpora import random_dna
 from tests.reporters import Listening
+
+NETWORK: Any = SimpleNamespace(name="model")
+RULES = {"auto": EmbeddingRule(layers="0,2", pool="moments")}
+MODEL = LoadedModel(
+    model=NETWORK, tokenizer=CharTokenizer(), folder=Path(), layers="1", rules=RULES
+)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +44,6 @@ def vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe_metrics, "NUM_SAMPLES", 20)
     monkeypatch.setattr(neighbourhood, "NUM_PERMUTATIONS", 20)
     monkeypatch.setattr(labelled, "random_twins", lambda loaded, seed, number: {seed: None})
-    monkeypatch.setattr(labelled, "LoadedModel", lambda **fields: SimpleNamespace(**fields))
 
 
 def task(num: int, *, split: bool) -> Task:
@@ -55,8 +63,7 @@ def task(num: int, *, split: bool) -> Task:
 def results(one: Task, most: int, num_seeds: int = 3) -> tuple[ProbingResult, Listening]:
     listening = Listening()
     config = ProbingConfig(most_training=most, num_seeds=num_seeds)
-    model: Any = SimpleNamespace(tokenizer=CharTokenizer(), folder=None)
-    return evaluate_task(model, one, config, listening), listening
+    return evaluate_task(MODEL, one, config, listening), listening
 
 
 def values(result: ProbingResult, who: str) -> list[float]:
@@ -73,6 +80,18 @@ def test_every_seed_learns_from_rows_of_its_own() -> None:
     assert len(set(values(result, "4-mers"))) > 1
     assert "±" in printed(result, "this model")
     assert "± 0.000" not in printed(result, "this model")
+
+
+def test_the_twin_has_the_recommended_vectors_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, embedded = [], labelled._embed
+
+    def watch(loaded: LoadedModel, *others: Any) -> Any:
+        seen.append((loaded.model, loaded.layers, loaded.rules))
+        return embedded(loaded, *others)
+
+    monkeypatch.setattr(labelled, "_embed", watch)
+    results(task(40, split=True), 100, num_seeds=1)
+    assert seen == [(NETWORK, "1", RULES), (None, "1", RULES)]
 
 
 def test_classes_of_single_rows_leave_the_neighbourhood_of_the_others() -> None:

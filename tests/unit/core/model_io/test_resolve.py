@@ -11,6 +11,7 @@ import pytest
 
 from genomeformer_cli import load
 from genomeformer_cli.core.embedding.embedder import embed_tokens
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.errors import NotInCacheError
 from genomeformer_cli.core.model_io import resolve as sources
 from genomeformer_cli.core.model_io.bundled import bundled_folder
@@ -68,7 +69,7 @@ def test_a_default_in_eight_bits_is_loaded_like_any_other(
     assert find("default", store) == made.folder
     (vector,) = load("default").embed(["ACGTTGCA" * 20])
     tokens = [made.tokenizer.encode(encode_bases("ACGTTGCA" * 20))]
-    expected = embed_tokens(made, tokens, window=64, reporter=SilentReporter())
+    expected = embed_tokens(made, tokens, EmbedOptions(window=64), reporter=SilentReporter())
     np.testing.assert_allclose(vector, expected[0], atol=1e-6)
 
 
