@@ -27,7 +27,7 @@ from features import draw, family_of
 
 from genomeformer_cli.core.embedding.batch_runner import BatchRunner
 from genomeformer_cli.core.embedding.options import EmbedOptions
-from genomeformer_cli.core.embedding.pooling import pool_rows
+from genomeformer_cli.core.embedding.pooling import Places, base_of_token, pool_rows, words_of
 from genomeformer_cli.core.embedding.windows import cut_windows
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
 from genomeformer_cli.core.evaluation.kmers import kmer_counts, one_hot, square_roots
@@ -43,7 +43,7 @@ from genomeformer_cli.core.store.layout import Store
 
 Rows = npt.NDArray[np.int64]
 # Rows of each split: bases, fewest and most rows.
-ROWS = {"train": (150_000, 300, 1_500), "val": (50_000, 150, 500), "test": (120_000, 300, 1_000)}
+ROWS = {"train": (70_000, 200, 700), "val": (35_000, 100, 300), "test": (90_000, 300, 900)}
 BEFORE = EmbedOptions(pool="mean", layers="6")
 KS = range(1, 8)
 
@@ -154,6 +154,7 @@ def embed(
     ids = [tokenizer.encode(row) for row in codes]
     windows = cut_windows([row.size for row in ids], model.config.context)
     assert len(windows) == len(ids), "every sequence fits into one window"
+    bases_V = base_of_token(tokenizer)
     rows: dict[EmbedOptions, list[Any]] = {rule: [None] * len(ids) for rule in rules}
 
     def use(batch: Rows, tokens_BL: npt.NDArray[Any], features_BLK: torch.Tensor) -> None:
@@ -161,7 +162,9 @@ def embed(
         by_layer = dict(zip(layers, torch.split(features_BLK, widths, dim=-1), strict=True))
         for rule in rules:
             joined = torch.cat([by_layer[layer] for layer in numbers[rule]], dim=-1)
-            pooled = pool_rows(joined, real_BL, rule.pool, windows.length[batch])
+            words = np.stack([words_of(bases_V[row]) for row in tokens_BL])
+            places = Places(windows.start[batch], windows.length[batch], torch.from_numpy(words))
+            pooled = pool_rows(joined, real_BL, rule.pool, places)
             for row, vector in zip(batch, pooled.float().numpy(), strict=True):
                 rows[rule][row] = vector
 

@@ -112,6 +112,7 @@ def command(
             "max",
             "mean-max",
             "moments",
+            "words",
             "bins",
             "first",
             "last",
@@ -123,7 +124,8 @@ def command(
             help="Pooling over the real bases of a record. `auto`: pooling and layers that the "
             "model recommends; `auto:placed`, `auto:motif`, `auto:composition`: for labels that "
             "depend on a motif at one place, a motif anywhere, or composition. `bins`: means of "
-            "eight equal parts; `moments`: mean and standard deviation; `none`: one row per base; "
+            "eight equal parts; `moments`: mean and standard deviation; `words`: features of the "
+            "positions of each word of three bases; `none`: one row per base; "
             "`genome`: one row per genome, the mean over its tiles or records, weighted by bases. "
             "`cls` is refused: features are of bases, not of [CLS] tokens.",
             rich_help_panel=_VECTORS,

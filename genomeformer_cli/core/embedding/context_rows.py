@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genomeformer_cli.core.embedding.batch_runner import Progress, Tokens, no_progress
 from genomeformer_cli.core.embedding.embedder import Embedder
-from genomeformer_cli.core.embedding.pooling import PooledRows, pool_spans
+from genomeformer_cli.core.embedding.pooling import PooledRows, base_of_token, pool_spans, words_of
 from genomeformer_cli.core.embedding.windows import Numbers, WindowBatch
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.formats.sequences import TileContext
@@ -71,8 +71,12 @@ def _pool(
         real_BL = torch.from_numpy(tokenizer.is_real[tokens_BL]).to(features_BLK.device)
         for index, window in enumerate(batch):
             members = members_D[window]
+            words = None
+            if pool == "words":
+                bases = base_of_token(tokenizer)[tokens_BL[index]]
+                words = torch.from_numpy(words_of(bases)).to(features_BLK.device)
             values, counts_N[members] = pool_spans(
-                features_BLK[index], real_BL[index], [spans[tile] for tile in members], pool
+                features_BLK[index], real_BL[index], [spans[tile] for tile in members], pool, words
             )
             values_NS[members] = values.float().cpu().numpy()
 

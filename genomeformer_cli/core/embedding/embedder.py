@@ -27,7 +27,16 @@ from genomeformer_cli.core.embedding.batch_runner import (
 )
 from genomeformer_cli.core.embedding.features import features_width, swap_columns
 from genomeformer_cli.core.embedding.options import WHOLE, EmbedOptions
-from genomeformer_cli.core.embedding.pooling import PooledRows, num_parts, pool_windows
+from genomeformer_cli.core.embedding.pooling import (
+    NO_WORD,
+    Places,
+    PooledRows,
+    base_of_token,
+    num_parts,
+    pool_windows,
+    reverse_parts,
+    words_of,
+)
 from genomeformer_cli.core.embedding.windows import Numbers, WindowBatch, cut_windows
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.inference.distinct import DistinctRows
@@ -69,6 +78,7 @@ class Embedder(BatchRunner):
             mean=options.layers == "mean",
             tokens_per_batch=options.tokens_per_batch,
         )
+        self._bases = base_of_token(loaded.tokenizer) if options.pool == "words" else None
         self._num_strands = 1 if options.rc == "none" else 2
         # The windows of both strands are mirror images, and so are their features.
         self._swaps = loaded.is_equivariant and options.pool not in ("first", "last")
@@ -129,13 +139,12 @@ class Embedder(BatchRunner):
     def _swapped(self, rows_NK: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the rows of the reverse strand, for an equivariant model."""
         rows = torch.from_numpy(rows_NK)
-        pool = self.options.pool
         return swap_columns(
             self.loaded.model,
             rows,
             self.layers,
             mean=self._mean_of_layers,
-            reversed_parts=pool == "bins",
+            parts=reverse_parts(self.options.pool),
         ).numpy()
 
     def embed_bases(
@@ -213,11 +222,24 @@ class Embedder(BatchRunner):
             real_BL &= position_L >= windows.own_start[batch, None]
             real_BL &= position_L < windows.own_stop[batch, None]
             real = torch.from_numpy(real_BL).to(features_BLK.device)
-            state_BS = pool_windows(features_BLK, real, pool, windows.start[batch], size_W[batch])
+            words = None if self._bases is None else self._words(sequences, windows, batch)
+            places = Places(windows.start[batch], size_W[batch], words)
+            state_BS = pool_windows(features_BLK, real, pool, places)
             values_WS[torch.from_numpy(batch)] = state_BS.float()
             counts_W[batch] = real_BL.sum(axis=1)
 
         self.run_batches(sequences, windows, streamed_rows, use, progress)
+
+    def _words(self, sequences: Sequence[Ids], windows: WindowBatch, batch: Numbers) -> Tensor:
+        """Return the word of each position of windows, (B, L)."""
+        assert self._bases is not None
+        words_BL = np.full((len(batch), int(windows.length[batch].max())), NO_WORD)
+        for row, window in enumerate(batch):
+            start, length = int(windows.start[window]), int(windows.length[window])
+            first = max(start - 1, 0)  # with the neighbours of the first and the last base
+            ids = sequences[windows.row[window]][first : start + length + 1]
+            words_BL[row, :length] = words_of(self._bases[ids])[start - first :][:length]
+        return torch.from_numpy(words_BL)
 
     def _tokens(self, sequences: Sequence[Codes], *, reverse: bool) -> list[Ids]:
         encode = self.loaded.tokenizer.encode

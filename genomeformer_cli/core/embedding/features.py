@@ -6,6 +6,8 @@ Shape letters: B batch, L length, E width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -53,7 +55,7 @@ def swap_columns(
     layers: tuple[int, ...],
     *,
     mean: bool,
-    reversed_parts: bool = False,
+    parts: Sequence[int] = (0,),
 ) -> Tensor:
     """Return pooled rows of the reverse complements, from those of an equivariant model.
 
@@ -62,11 +64,11 @@ def swap_columns(
         rows_NK: Pooled rows, of one part or several.
         layers: Layers of each part of a row.
         mean: The layers are averaged; otherwise concatenated.
-        reversed_parts: The reverse complement has the parts in reverse order.
+        parts: Part of these rows that each part of the reverse complement is.
     """
     widths = [model.layer_width(layer) for layer in layers]
     widths = widths[:1] if mean else widths
-    parts_NPK = rows_NK.reshape(len(rows_NK), -1, sum(widths))
+    parts_NPK = rows_NK.reshape(len(rows_NK), len(parts), sum(widths))
     pieces = torch.split(parts_NPK, widths, dim=-1)
     swapped_NPK = torch.cat([model.swap_strands(piece) for piece in pieces], dim=-1)
-    return (swapped_NPK.flip(1) if reversed_parts else swapped_NPK).reshape(rows_NK.shape)
+    return swapped_NPK[:, list(parts)].reshape(rows_NK.shape)

@@ -17,7 +17,13 @@ from genomeformer_cli.core.embedding.features import (
     features_width,
 )
 from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions, Pool
-from genomeformer_cli.core.embedding.pooling import num_parts, pool_rows
+from genomeformer_cli.core.embedding.pooling import (
+    Places,
+    base_of_token,
+    num_parts,
+    pool_rows,
+    words_of,
+)
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.sequence import encode_bases
@@ -81,4 +87,9 @@ class EmbeddingModule(nn.Module):
         if self.options.per_base:
             return features_BLK * real_BL[..., None]
         size_B = (tokens_BL != self._tokenizer.pad_id).sum(dim=1).cpu().numpy()
-        return pool_rows(features_BLK, real_BL, self.options.pool, size_B)
+        words = None
+        if self.options.pool == "words":
+            bases = base_of_token(self._tokenizer)[tokens_BL.cpu().numpy()]
+            words = torch.from_numpy(np.stack([words_of(row) for row in bases]))
+        places = Places(np.zeros_like(size_B), size_B, words)
+        return pool_rows(features_BLK, real_BL, self.options.pool, places)

@@ -24,6 +24,7 @@ Pool = Literal[
     "max",
     "mean-max",
     "moments",
+    "words",
     "bins",
     "first",
     "last",
@@ -42,10 +43,11 @@ class EmbedOptions:
     """Options of the conversion of sequences to rows."""
 
     # Pooling over the real bases (A C G T) of a sequence, one row per sequence: `mean`, `max`,
-    # `mean-max`, `moments` (mean and standard deviation), `bins` (means of eight equal parts),
-    # `first` or `last`; `none`: one row per base. `auto`: pooling and layers that the model
-    # recommends, else the mean; `auto:placed`, `auto:motif` and `auto:composition` are for labels
-    # that depend on a motif at one place, on a motif anywhere, or on composition.
+    # `mean-max`, `moments` (mean and standard deviation), `words` (features of the positions of
+    # each of 64 words of three bases), `bins` (means of eight equal parts), `first` or `last`;
+    # `none`: one row per base. `auto`: pooling and layers that the model recommends, else the
+    # mean; `auto:placed`, `auto:motif` and `auto:composition` are for labels that depend on a
+    # motif at one place, on a motif anywhere, or on composition.
     pool: Pool = "auto"
     # `last`, `mean` (of all blocks), `all` (the embedding and every block) or numbers, with 0 for
     # the token embedding; several layers are concatenated. `auto`: the recommended layers of the

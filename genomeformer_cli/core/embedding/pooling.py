@@ -6,6 +6,9 @@ A pool has parts, each with a state per window that is merged over the windows o
 - `max`, `first`, `last`: maximum, first or last features.
 - `moments`: mean, and sum of squared differences from it (Chan et al. 1983, "Algorithms for
   Computing the Sample Variance"); the row has mean and standard deviation.
+- `words`: sums over the positions of each word of three bases that is centred on the position.
+  The row has these sums over the number of all real positions, so that it tells words apart in
+  their context.
 - `bins`: sums over `NUM_BINS` equal parts of the sequence, and their weights. A position on the
   boundary of two parts counts in both by its overlap, so that the parts of the reverse complement
   are these parts in reverse order. A part without a real position has the mean of the others.
@@ -26,9 +29,14 @@ from torch import Tensor
 
 from genomeformer_cli.core.embedding.options import Pool
 from genomeformer_cli.core.embedding.windows import Numbers
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.sequence import NUM_REAL_BASES
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 Floats = npt.NDArray[np.float64]
 NUM_BINS = 8
+WORD, NO_WORD = 3, -1
+NUM_WORDS = NUM_REAL_BASES**WORD
 _PARTS: dict[str, tuple[str, ...]] = {"mean-max": ("mean", "max")}
 # Smallest variance of the module, whose square root has a gradient.
 _SMALLEST_VARIANCE = 1e-12
@@ -36,7 +44,56 @@ _SMALLEST_VARIANCE = 1e-12
 
 def num_parts(pool: Pool) -> int:
     """Return the number of features of each layer that a row has."""
-    return {"mean-max": 2, "moments": 2, "bins": NUM_BINS}.get(pool, 1)
+    return {"mean-max": 2, "moments": 2, "words": NUM_WORDS, "bins": NUM_BINS}.get(pool, 1)
+
+
+def reverse_parts(pool: Pool) -> list[int]:
+    """Return the part of a row that each part of the reverse complement is."""
+    parts = np.arange(num_parts(pool))
+    if pool == "bins":
+        parts = parts[::-1]
+    elif pool == "words":
+        words_WB = np.indices((NUM_REAL_BASES,) * WORD).reshape(WORD, -1).T
+        complements_WB = NUM_REAL_BASES - 1 - words_WB[:, ::-1]
+        parts = complements_WB @ NUM_REAL_BASES ** np.arange(WORD)[::-1]
+    return [int(part) for part in parts]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Places of windows in their sequences."""
+
+    start_B: Numbers  # First position of each window.
+    size_B: Numbers  # Length of the sequence of each window.
+    # Word of each position, see `words_of`; None if the pooling has no words.
+    word_BL: Tensor | None = None
+
+
+def words_of(base_L: Numbers) -> Numbers:
+    """Return the number of the word centred on each position, or `NO_WORD`.
+
+    Args:
+        base_L: Bases 0 to 3, or a negative number.
+    """
+    words_L = np.full(base_L.size, NO_WORD, dtype=np.int64)
+    if base_L.size >= WORD:
+        spans = np.lib.stride_tricks.sliding_window_view(base_L, WORD)
+        numbers = spans @ NUM_REAL_BASES ** np.arange(WORD)[::-1]
+        words_L[WORD // 2 : -(WORD // 2)] = np.where((spans >= 0).all(axis=1), numbers, NO_WORD)
+    return words_L
+
+
+def base_of_token(tokenizer: Tokenizer) -> Numbers:
+    """Return the base 0 to 3 of each token id, or -1.
+
+    Raises:
+        ConfigError: Tokens are longer than a base.
+    """
+    if not tokenizer.one_token_per_base:
+        raise ConfigError(
+            "`--pool words` needs a tokenizer of single bases", hint="choose another `--pool`"
+        )
+    return np.array(["ACGT".find(token) if len(token) == 1 else -1 for token in tokenizer.tokens])
 
 
 def state_columns(pool: Pool, columns: int) -> int:
@@ -48,28 +105,32 @@ def _state_parts(pool: Pool, columns: int) -> Iterator[tuple[str, slice]]:
     """Yield the name and the columns of each part of a state."""
     start = 0
     for name in _PARTS.get(pool, (pool,)):
-        size = {"moments": 2 * columns, "bins": NUM_BINS * (columns + 1)}.get(name, columns)
+        sizes = {"moments": 2 * columns, "words": NUM_WORDS * columns}
+        size = (sizes | {"bins": NUM_BINS * (columns + 1)}).get(name, columns)
         yield name, slice(start, start + size)
         start += size
 
 
-def pool_windows(
-    features_BLK: Tensor, real_BL: Tensor, pool: Pool, start_B: Numbers, size_B: Numbers
-) -> Tensor:
+def pool_windows(features_BLK: Tensor, real_BL: Tensor, pool: Pool, places: Places) -> Tensor:
     """Return the state (B, S) of each window.
 
     Args:
         features_BLK: Features of windows.
         real_BL: True for positions that are pooled.
         pool: Pooling.
-        start_B: Position of each window in its sequence.
-        size_B: Length of the sequence of each window.
+        places: Places of the windows in their sequences.
     """
     states = []
     for name in _PARTS.get(pool, (pool,)):
         if name == "bins":
-            weights_BnL = _bin_weights(real_BL, start_B, size_B).to(features_BLK.dtype)
+            weights_BnL = _bin_weights(real_BL, places).to(features_BLK.dtype)
             states += [(weights_BnL @ features_BLK).flatten(1), weights_BnL.sum(dim=2)]
+        elif name == "words":
+            assert places.word_BL is not None
+            word_BL = places.word_BL.to(real_BL.device).where(real_BL, NO_WORD)
+            words_W = torch.arange(NUM_WORDS, device=real_BL.device)
+            is_word_BWL = (word_BL[:, None] == words_W[:, None]).to(features_BLK.dtype)
+            states.append((is_word_BWL @ features_BLK).flatten(1))
         else:
             states.append(_POOLS[name](features_BLK, real_BL))
     return states[0] if len(states) == 1 else torch.cat(states, dim=1)
@@ -104,31 +165,31 @@ def _moments(features_BLK: Tensor, real_BL: Tensor) -> Tensor:
 _POOLS = {"mean": _sum, "max": _max, "first": _first, "last": _last, "moments": _moments}
 
 
-def _bin_weights(real_BL: Tensor, start_B: Numbers, size_B: Numbers) -> Tensor:
+def _bin_weights(real_BL: Tensor, places: Places) -> Tensor:
     """Return the overlap of each real position with each part of its sequence, (B, bins, L)."""
-    edges_BnE = np.arange(NUM_BINS + 1) * (size_B[:, None] / NUM_BINS)
-    position_BL = start_B[:, None] + np.arange(real_BL.shape[1])
+    edges_BnE = np.arange(NUM_BINS + 1) * (places.size_B[:, None] / NUM_BINS)
+    position_BL = places.start_B[:, None] + np.arange(real_BL.shape[1])
     low = np.maximum(edges_BnE[:, :-1, None], position_BL[:, None])
     high = np.minimum(edges_BnE[:, 1:, None], position_BL[:, None] + 1)
     overlap_BnL = np.maximum(high - low, 0).astype(np.float32)
     return torch.from_numpy(overlap_BnL).to(real_BL.device) * real_BL[:, None]
 
 
-def pool_rows(features_BLK: Tensor, real_BL: Tensor, pool: Pool, size_B: Numbers) -> Tensor:
+def pool_rows(features_BLK: Tensor, real_BL: Tensor, pool: Pool, places: Places) -> Tensor:
     """Return the pooled features of whole sequences, with gradients; zero without a real position.
 
     Args:
         features_BLK: Features of sequences.
         real_BL: True for positions that are pooled.
         pool: Pooling.
-        size_B: Length of each sequence.
+        places: Places of the sequences, which begin at 0.
     """
-    state_BS = pool_windows(features_BLK, real_BL, pool, np.zeros_like(size_B), size_B)
+    state_BS = pool_windows(features_BLK, real_BL, pool, places)
     count_B1 = real_BL.sum(dim=1, keepdim=True)
     parts = []
     for name, columns in _state_parts(pool, features_BLK.shape[2]):
         values = state_BS[:, columns]
-        if name == "mean":
+        if name in ("mean", "words"):
             values = values / count_B1.clamp_min(1)
         elif name == "moments":
             mean_BK, squares_BK = values.chunk(2, dim=1)
@@ -145,7 +206,11 @@ def pool_rows(features_BLK: Tensor, real_BL: Tensor, pool: Pool, size_B: Numbers
 
 
 def pool_spans(
-    features_LK: Tensor, real_L: Tensor, spans: Sequence[slice], pool: Pool
+    features_LK: Tensor,
+    real_L: Tensor,
+    spans: Sequence[slice],
+    pool: Pool,
+    word_L: Tensor | None = None,
 ) -> tuple[Tensor, Numbers]:
     """Return the state of spans of one window, (P, S), and their real positions, (P,)."""
     counts_P = np.array([int(real_L[span].sum()) for span in spans], dtype=np.int64)
@@ -155,8 +220,11 @@ def pool_spans(
                 features_LK[None, span],
                 real_L[None, span],
                 pool,
-                np.zeros(1, dtype=np.int64),
-                np.array([span.stop - span.start]),
+                Places(
+                    np.zeros(1, dtype=np.int64),
+                    np.array([span.stop - span.start]),
+                    None if word_L is None else word_L[None, span],
+                ),
             )
             for span in spans
         ]
@@ -241,7 +309,7 @@ class PooledRows:
         parts = []
         for name, part in _state_parts(self.pool, self.columns):
             values = self.values_NS[:, part]
-            if name == "mean":
+            if name in ("mean", "words"):
                 values /= count_N1
             elif name == "moments":
                 values[:, self.columns :] = np.sqrt(values[:, self.columns :] / count_N1)

@@ -30,7 +30,7 @@ from tests.corpora import random_dna
 from tests.gradient_cases import COMPLEMENT
 
 Array = npt.NDArray[Any]
-POOLS = ["mean", "max", "mean-max", "moments", "bins", "first", "last"]
+POOLS = ["mean", "max", "mean-max", "moments", "words", "bins", "first", "last"]
 TEXTS = [random_dna(length, seed) for seed, length in enumerate((40, 1, 130, 64, 17, 64))]
 TEXTS += ["NNACGTNN", "", "NNN"]
 REAL = TEXTS[:-2]
@@ -85,6 +85,12 @@ def pooled(by_base: Array, text: str, pool: str) -> Array:
             weights = weights if weights.sum() > 1e-9 else np.ones(len(places))
             means.append(weights @ real / weights.sum())
         return np.concatenate(means)
+    if pool == "words":
+        sums = np.zeros((4, 4, 4, real.shape[1]))
+        for place in range(1, len(text) - 1):
+            if "N" not in (word := text[place - 1 : place + 2]):
+                sums[tuple("ACGT".index(base) for base in word)] += by_base[place]
+        return sums.reshape(-1) / len(real)
     if pool in ("first", "last"):
         return real[0 if pool == "first" else -1]
     parts = {"mean-max": ("mean", "max"), "moments": ("mean", "std")}.get(pool, (pool,))
@@ -276,7 +282,7 @@ def test_a_whole_sequence_is_what_one_pass_over_it_gives(
     monkeypatch.setattr(batch_runner, "SLICE", 32)
     loaded = load(**settings)
     texts = [*TEXTS, random_dna(300, 8)]
-    for pool in ("mean", "moments", "bins", "last"):
+    for pool in ("mean", "moments", "words", "bins", "last"):
         whole = rows(loaded, texts, window="whole", pool=pool, rc=rc)
         once = rows(loaded, texts, window=1000, pool=pool, rc=rc)
         np.testing.assert_allclose(whole, once, atol=2e-5)
@@ -355,6 +361,8 @@ def test_invalid_requests_are_refused(choices: dict[str, Any], words: str) -> No
 
 
 def test_what_a_model_cannot_do_is_refused() -> None:
+    with pytest.raises(ConfigError, match="tokenizer of single bases"):
+        Embedder(load(tokenizer=KmerTokenizer(3)), EmbedOptions(pool="words"))
     with pytest.raises(ConfigError, match="`softmax` attention has no recurrent state"):
         Embedder(load(attention="softmax"), EmbedOptions(window="whole"))
     with pytest.raises(ConfigError, match="only the last layer"):
