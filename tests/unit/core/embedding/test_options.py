@@ -15,7 +15,7 @@ from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.embedding import batch_runner, embedder
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
-from genomeformer_cli.core.embedding.options import EmbedOptions
+from genomeformer_cli.core.embedding.options import EmbedOptions, Pool
 from genomeformer_cli.core.embedding.pooling import NUM_BINS
 from genomeformer_cli.core.errors import ConfigError, InputError
 from genomeformer_cli.core.model_io.embedding_rule import EmbeddingRule
@@ -30,7 +30,7 @@ from tests.corpora import random_dna
 from tests.gradient_cases import COMPLEMENT
 
 Array = npt.NDArray[Any]
-POOLS = ["mean", "max", "mean-max", "moments", "words", "bins", "first", "last"]
+POOLS: list[Pool] = ["mean", "max", "mean-max", "moments", "words", "bins", "first", "last"]
 TEXTS = [random_dna(length, seed) for seed, length in enumerate((40, 1, 130, 64, 17, 64))]
 TEXTS += ["NNACGTNN", "", "NNN"]
 REAL = TEXTS[:-2]
@@ -370,7 +370,7 @@ def test_what_a_model_cannot_do_is_refused() -> None:
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_the_module_gives_the_same_with_gradients(pool: str) -> None:
+def test_the_module_gives_the_same_with_gradients(pool: Pool) -> None:
     loaded = load()
     module = EmbeddingModule(loaded, pool=pool, layers="mean")
     found = module(REAL)
