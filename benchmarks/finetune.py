@@ -28,7 +28,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from finetune_cells import Cell, Place, Record, Workers, read_results
+from finetune_cells import FLOORS, Cell, Place, Record, Workers, read_results
 from finetune_grid import BASE, EPOCHS_TIMES, GRID, SCRATCH_RATES, choose, merged, single, together
 from finetune_tables import chosen_by, known, table, tally, tuning_table, whole
 from processes import conditions
@@ -158,6 +158,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dial", action="append", default=[], choices=list(GRID), help="of --tune; default: all"
     )
+    parser.add_argument(
+        "--floors", action="store_true", help="of --tune: fit the baselines of `finetune` as well"
+    )
     parser.add_argument("--limit", type=int, default=0, help="rows of a part at most; 0: all")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"], default="fp32")
@@ -246,6 +249,9 @@ class Results:
             return
         self.found[record["key"]] = record
         self.num_steps += record["steps"]
+        if "floors" in record:
+            print(f"{at}  {name}: {record['seconds']} CPU s", file=sys.stderr, flush=True)
+            return
         scores = [f"validation {100 * record['validation']['measures'].get('mcc', 0):.2f}"]
         if "test" in record:
             scores.append(f"test {100 * record['test']['measures'].get('mcc', 0):.2f}")
@@ -316,6 +322,7 @@ def tuned(plan: Plan, tasks: Sequence[str], results: Results, workers: Workers) 
     joined = together(whole(chosen_by(records), tasks))
     records += tried(PRETRAINED, joined, num_seeds, together_end)
     every |= joined
+    floors = tried(FLOORS, {FLOORS: {}}, 1, together_end) if plan.chosen.floors else []
     best = choose(whole(chosen_by(records), tasks))
     rates = {
         name: merged(every[best], {"scratch_rate": rate}) for name, rate in SCRATCH_RATES.items()
@@ -326,6 +333,11 @@ def tuned(plan: Plan, tasks: Sequence[str], results: Results, workers: Workers) 
     plain = merged(plan.base, every[best])
     if means:
         plain["scratch_rate"] = SCRATCH_RATES[max(means, key=lambda name: means[name])]
+    records += [
+        {**one, **floor, "setting": floor["name"], "seconds": floor["cpu_seconds"]}
+        for one in floors
+        for floor in one["floors"]
+    ]
     text = (
         f"Best Matthews correlation times 100 on the validation rows, seeds {num_seeds}; "
         f"`{Path(plan.chosen.model).name}`. Chosen: {best}: `{json.dumps(plain)}`.\n\n"

@@ -30,15 +30,18 @@ import torch
 
 from genomeformer_cli.core.configuration import overlay
 from genomeformer_cli.core.errors import GenomeformerError
+from genomeformer_cli.core.finetuning.adaptation import adapt
+from genomeformer_cli.core.finetuning.baselines import fit_baselines
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.dataset import LabelledRows, LabelledTable, label_rows
+from genomeformer_cli.core.finetuning.ensemble import evaluate_ensemble
 from genomeformer_cli.core.finetuning.run import (
     FinetuningRun,
     evaluate_linear,
     prepare_run,
     train_seed,
 )
-from genomeformer_cli.core.finetuning.summary import Origin
+from genomeformer_cli.core.finetuning.summary import PRETRAINED, BaselineResult, Origin
 from genomeformer_cli.core.formats.labelled import Example, read_labelled, task_name
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.workflows.devices import choose_device
@@ -47,6 +50,8 @@ Record = dict[str, Any]
 _LOOK_AGAIN = 1.0
 _FAILURES = 8
 _LEAVE = 10.0
+_MEMBERS = 3
+FLOORS = "floors"  # Origin of cells of baselines.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,11 +153,21 @@ def run(cell: Cell, place: Place) -> Record:
         prepare_run(rows, config, place.base, choose_device(place.device))
     )
     with tempfile.TemporaryDirectory(dir=place.scratch) as folder:
-        result = train_seed(
-            tuning, Path(folder), cast("Origin", cell.origin), cell.seed, SilentReporter()
-        )
+        if cell.origin == FLOORS:
+            return _of_floors(cell, fit_baselines(tuning, Path(folder), SilentReporter()))
+        if cell.origin == PRETRAINED:
+            tuning = adapt(tuning, Path(folder), SilentReporter())
+        seeds = range(cell.seed, cell.seed + (_MEMBERS if config.members == "all" else 1))
+        results = [
+            train_seed(tuning, Path(folder), cast("Origin", cell.origin), seed, SilentReporter())
+            for seed in seeds
+        ]
+        ensemble = evaluate_ensemble(tuning, Path(folder), results)
         linear = evaluate_linear(tuning, Path(folder), SilentReporter()) if cell.tested else None
-    found = asdict(result)
+    found = asdict(results[0])
+    if ensemble is not None:
+        found |= asdict(ensemble)
+        found["members"] = [asdict(one.validation) for one in results]
     if linear is not None:
         found["linear"] = asdict(linear.test)
     if not cell.tested:
@@ -164,6 +179,15 @@ def run(cell: Cell, place: Place) -> Record:
         "num_rows": tuning.num_rows,
         "seconds": round(time.monotonic() - started, 2),
     }
+
+
+def _of_floors(cell: Cell, baselines: Sequence[BaselineResult]) -> Record:
+    """A line with the scores of every baseline, without those on test rows if they are hidden."""
+    found = [asdict(one) for one in baselines]
+    for one in found if not cell.tested else ():
+        del one["test"], one["interval"]
+    seconds = sum(one.cpu_seconds for one in baselines)
+    return {**_told(cell), "floors": found, "steps": 0, "seconds": round(seconds, 2)}
 
 
 def _without_checkpoints(tuning: FinetuningRun) -> FinetuningRun:

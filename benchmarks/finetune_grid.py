@@ -52,6 +52,10 @@ GRID: dict[str, dict[str, Plain]] = {
         },
         "head": {"tuning": {"method": "head"}, "training": {"learning_rate": 5e-3}},
     },
+    "motifs": {"motifs 128": {"tuning": {"motif_filters": 128}}},
+    "adapt": {"adapt 2": {"adapt": 2.0}},
+    # Three seeds of a cell, and their mean prediction.
+    "ensemble": {"mean of 3 seeds": {"members": "all"}},
     "decay": {"weight decay 0.1": {"training": {"weight_decay": 0.1}}},
 }
 # From random weights only the rate is looked for: all else is to be alike.

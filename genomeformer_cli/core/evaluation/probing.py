@@ -75,6 +75,8 @@ class ProbingConfig:
     layers: str = AUTO  # Layers of the vectors, as in `embed`.
     most_training: int = 10_000  # Maximum number of training rows of a probe.
     seed: int = 0  # Seed of the folds, draws, bootstrap and the first twin.
+    # Also train a small convolutional network on the same rows: minutes per task and fold.
+    network: bool = False
     num_seeds: int = 1  # Number of seeds; each has its own twin, training rows, folds and draws.
 
     def __post_init__(self) -> None:
@@ -101,9 +103,10 @@ class ProbeRow:
     # such classes.
     neighbourhood: Neighbourhood | None
     logistic: ProbeMetrics  # Metrics of logistic regression.
-    neighbours: ProbeMetrics  # Metrics of the ten nearest neighbours.
+    # Metrics of the ten nearest neighbours; None for a network, which has no fixed vectors.
+    neighbours: ProbeMetrics | None
     # Matthews correlation of the logistic regression minus that of the best k-mers; None for
-    # k-mers.
+    # k-mers and networks.
     gain: ConfidenceInterval | None = None
     # Metrics of logistic regression per group of tested rows; None without groups.
     groups: GroupMetrics | None = None

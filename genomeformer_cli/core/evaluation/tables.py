@@ -156,7 +156,7 @@ def _probes(tasks: Sequence[Plain]) -> Table:
     for task in tasks:
         for vectors, seeds in vectors_by_source(task):
             logistic = [seed["logistic"] for seed in seeds]
-            neighbours = [seed["neighbours"] for seed in seeds]
+            neighbours = [seed["neighbours"] or {} for seed in seeds]
             rows.append(
                 (
                     f"{task['name']} ({len(task['classes'])} classes)",
@@ -164,7 +164,7 @@ def _probes(tasks: Sequence[Plain]) -> Table:
                     over_seeds([measures["mcc"] for measures in logistic]),
                     mean_or_missing([measures["accuracy"] for measures in logistic]),
                     over_seeds([measures["auroc"] for measures in logistic]),
-                    over_seeds([measures["mcc"] for measures in neighbours]),
+                    over_seeds([measures.get("mcc") for measures in neighbours]),
                     over_seeds([seed.get("gain") for seed in seeds]),
                 )
             )

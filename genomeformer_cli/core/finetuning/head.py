@@ -9,6 +9,7 @@ H heads of attention.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -79,7 +80,8 @@ class TaskHead(nn.Module):
                 torch.randn(_NUM_PLACES, _NUM_HEADS, generator=generator) * _SMALL
             )
         linear, motifs = beside.linear, beside.motifs
-        self.motifs = None if motifs is None else MotifBranch(motifs, seed=seed)
+        # Only a training step is in training mode: `FinetuningTask.gradients`.
+        self.motifs = None if motifs is None else MotifBranch(motifs, seed=seed).eval()
         num_features += 0 if self.motifs is None else self.motifs.width
         self.register_buffer("mean_K", torch.zeros(num_features))
         self.register_buffer("spread_K", torch.ones(num_features))
@@ -195,6 +197,20 @@ def attach_head(model: Model, head: TaskHead) -> None:
 def get_head(model: Model) -> TaskHead:
     """Return the head of a model."""
     return cast("TaskHead", model.get_submodule(NAME))
+
+
+@contextmanager
+def training_mode(model: Model) -> Iterator[None]:
+    """Normalise by the batch in the motif scanner of a model, if it has one."""
+    motifs = get_head(model).motifs
+    if motifs is None:
+        yield
+        return
+    motifs.train()
+    try:
+        yield
+    finally:
+        motifs.eval()
 
 
 def position_features(model: Model, batch: CollatedBatch, tokens_at_once: int = 0) -> Tensor:

@@ -101,6 +101,7 @@ class NetworkTraining:
             )
             network = MotifNetwork(len(self.rows.label_space.names), options, seed=self.seed)
             network.branch.standardise([self._sample()])
+            network.train()
             for step in self._train(network, steps):
                 tracker.advance(1)
                 if step % interval and step != steps:

@@ -2,12 +2,10 @@
 
 Filters of 9 to 23 bases, a dilated convolution, and pooling by maximum, mean and attention. Where
 the strand is arbitrary, the same filters read both strands and the pools run over both, so that a
-row and its reverse complement have equal features; otherwise features by position are added. The
-inputs of the nonlinearities are standardised with statistics of training rows before the first
-step: Salimans and Kingma 2016, "Weight Normalization", section 3. Unlike batch normalisation, a
-row does not depend on the others of its batch. Alipanahi et al. 2015, "Predicting the sequence
-specificities of DNA- and RNA-binding proteins by deep learning"; pooling by attention: Ilse et al.
-2018, "Attention-based Deep Multiple Instance Learning".
+row and its reverse complement have equal features; otherwise features by position are added.
+Alipanahi et al. 2015, "Predicting the sequence specificities of DNA- and RNA-binding proteins by
+deep learning"; pooling by attention: Ilse et al. 2018, "Attention-based Deep Multiple Instance
+Learning".
 Shape letters: B rows, L length, R real bases, F filters, A attention heads, K features.
 """
 
@@ -27,6 +25,7 @@ FILTER_SIZES = (9, 13, 17, 23)
 PADDING = NUM_REAL_BASES + 1  # Code of padding.
 _HEADS, _PLACES, _HIDDEN = 4, 12, 256
 _MIX_SIZE, _MIX_DILATION = 7, 2
+_MOMENTUM, _LEAST_VARIANCE = 0.1, 1e-5
 _LEAST_SPREAD = 0.1  # Relative to the mean standard deviation.
 
 
@@ -76,29 +75,46 @@ class BaseRows:
         return BaseRows(bases_BRL=reverse_BRL, length_B=self.length_B)
 
 
-class _Standardised(nn.Module):
-    """Convolution outputs with fixed statistics, a trained scale and a trained shift, then GELU."""
+class _Normalisation(nn.Module):
+    """Batch normalisation over the bases of a batch, not its padding, then GELU.
+
+    In training mode the statistics are those of the batch, and running means of them are kept for
+    evaluation mode: Ioffe and Szegedy 2015, "Batch Normalization".
+    """
 
     mean_F1: Tensor
-    spread_F1: Tensor
+    variance_F1: Tensor
 
     def __init__(self, num_filters: int) -> None:
         super().__init__()
         self.register_buffer("mean_F1", torch.zeros(num_filters, 1))
-        self.register_buffer("spread_F1", torch.ones(num_filters, 1))
+        self.register_buffer("variance_F1", torch.ones(num_filters, 1))
         self.scale_F1 = nn.Parameter(torch.ones(num_filters, 1))
         self.shift_F1 = nn.Parameter(torch.zeros(num_filters, 1))
 
-    def forward(self, x_BFL: Tensor) -> Tensor:
+    def forward(self, x_BFL: Tensor, is_base_B1L: Tensor) -> Tensor:
         """Return the activations."""
-        standard_BFL = (x_BFL - self.mean_F1) / self.spread_F1
-        return functional.gelu(standard_BFL * self.scale_F1 + self.shift_F1)
+        mean_F1, variance_F1 = self.mean_F1, self.variance_F1
+        if self.training:
+            mean_F1, variance_F1 = _moments(x_BFL, is_base_B1L)
+            with torch.no_grad():
+                self.mean_F1.lerp_(mean_F1, _MOMENTUM)
+                self.variance_F1.lerp_(variance_F1, _MOMENTUM)
+        scale_F1 = self.scale_F1 * (variance_F1 + _LEAST_VARIANCE).rsqrt()
+        return functional.gelu((x_BFL - mean_F1) * scale_F1 + self.shift_F1)
 
-    def fit(self, x_BFL: Tensor, is_base_BL: Tensor) -> None:
-        """Set the statistics to those of the outputs at bases."""
-        x_NF = x_BFL.transpose(1, 2)[is_base_BL]
-        self.mean_F1.copy_(x_NF.mean(dim=0)[:, None])
-        self.spread_F1.copy_(x_NF.std(dim=0, correction=0)[:, None] + 1e-3)
+    def fit(self, x_BFL: Tensor, is_base_B1L: Tensor) -> None:
+        """Set the running statistics to those of a batch."""
+        mean_F1, variance_F1 = _moments(x_BFL, is_base_B1L)
+        self.mean_F1.copy_(mean_F1)
+        self.variance_F1.copy_(variance_F1)
+
+
+def _moments(x_BFL: Tensor, is_base_B1L: Tensor) -> tuple[Tensor, Tensor]:
+    count = is_base_B1L.sum()
+    mean_F1 = (x_BFL * is_base_B1L).sum(dim=(0, 2))[:, None] / count
+    variance_F1 = ((x_BFL - mean_F1).square() * is_base_B1L).sum(dim=(0, 2))[:, None] / count
+    return mean_F1, variance_F1
 
 
 class MotifScanner(nn.Module):
@@ -119,7 +135,7 @@ class MotifScanner(nn.Module):
                 nn.Conv1d(NUM_REAL_BASES, width // len(FILTER_SIZES), size, padding="same")
                 for size in FILTER_SIZES
             )
-            self.scan_norm, self.mix_norm = _Standardised(width), _Standardised(width)
+            self.scan_norm, self.mix_norm = _Normalisation(width), _Normalisation(width)
             padding = _MIX_DILATION * (_MIX_SIZE // 2)
             groups = len(FILTER_SIZES)
             self.mix = nn.Conv1d(
@@ -160,11 +176,11 @@ class MotifScanner(nn.Module):
     def standardise(self, rows: BaseRows) -> None:
         """Set the statistics of both layers to those of some rows."""
         strands = [rows, rows.reverse_complement()] if self.options.both_strands else [rows]
-        is_base_BL = torch.cat([self._is_base(strand) for strand in strands])
+        is_base_B1L = torch.cat([self._is_base(strand) for strand in strands])[:, None]
         scanned_BFL = torch.cat([self._filter(strand.bases_BRL) for strand in strands])
-        self.scan_norm.fit(scanned_BFL, is_base_BL)
-        activated_BFL = self.scan_norm(scanned_BFL) * is_base_BL[:, None]
-        self.mix_norm.fit(self.mix(activated_BFL), is_base_BL)
+        self.scan_norm.fit(scanned_BFL, is_base_B1L)
+        activated_BFL = self.scan_norm(scanned_BFL, is_base_B1L) * is_base_B1L
+        self.mix_norm.fit(self.mix(activated_BFL), is_base_B1L)
 
     def _filter(self, bases_BRL: Tensor) -> Tensor:
         return torch.cat([scan(bases_BRL) for scan in self.scanners], dim=1)
@@ -172,8 +188,8 @@ class MotifScanner(nn.Module):
     def _scan(self, rows: BaseRows) -> Tensor:
         """Return the activations (B, F, L) of one strand; 0 in the padding."""
         is_base_B1L = self._is_base(rows)[:, None]
-        scanned_BFL = self.scan_norm(self._filter(rows.bases_BRL)) * is_base_B1L
-        mixed_BFL: Tensor = scanned_BFL + self.mix_norm(self.mix(scanned_BFL))
+        scanned_BFL = self.scan_norm(self._filter(rows.bases_BRL), is_base_B1L) * is_base_B1L
+        mixed_BFL: Tensor = scanned_BFL + self.mix_norm(self.mix(scanned_BFL), is_base_B1L)
         return mixed_BFL * is_base_B1L
 
     def _by_position(self, x_BFL: Tensor, is_base_BL: Tensor) -> Tensor:
@@ -219,7 +235,8 @@ class MotifBranch(nn.Module):
 
     @torch.no_grad()
     def standardise(self, batches: Sequence[BaseRows]) -> None:
-        """Set the statistics of all layers to those of batches of rows."""
+        """Set the statistics of all layers to those of batches of rows; ends in evaluation mode."""
+        self.eval()
         self.scanner.standardise(batches[len(batches) // 2])
         features_BK = torch.cat([self.scanner(rows) for rows in batches])
         mean_K, spread_K = feature_statistics(features_BK)

@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 from genomeformer_cli.core.finetuning.batches import TaskBatch
 from genomeformer_cli.core.finetuning.collate import CollatedBatch
 from genomeformer_cli.core.finetuning.config import TuningConfig
-from genomeformer_cli.core.finetuning.head import NAME, get_head, head_outputs
+from genomeformer_cli.core.finetuning.head import NAME, get_head, head_outputs, training_mode
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.metrics import TaskScore
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
@@ -89,7 +89,9 @@ class FinetuningTask:
             targets = micro_batch.targets.to(model.device, non_blocking=True)
             dropout_mask = self._dropout_mask(model, batch.step, number, micro_batch.inputs)
             with parametrize.cached():
-                outputs = head_outputs(model, micro_batch.inputs.to(model.device), dropout_mask)
+                with training_mode(model):
+                    inputs = micro_batch.inputs.to(model.device)
+                    outputs = head_outputs(model, inputs, dropout_mask)
                 if self.linear_outputs_NC is not None:
                     outputs = outputs + self.linear_outputs_NC[micro_batch.rows].to(model.device)
                 total = self.loss.total(outputs, targets, self.tuning.smoothing) / weight

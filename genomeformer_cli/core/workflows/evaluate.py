@@ -28,9 +28,10 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
 )
 from genomeformer_cli.core.evaluation.labelled_variants import VariantsConfig, VariantsResult
 from genomeformer_cli.core.evaluation.labels import Missing
-from genomeformer_cli.core.evaluation.probing import ProbingConfig, ProbingResult, evaluate_task
+from genomeformer_cli.core.evaluation.probing import ProbingConfig, ProbingResult
 from genomeformer_cli.core.evaluation.task_source import TaskSource
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite, read_task, special_sources
+from genomeformer_cli.core.finetuning.network_probe import evaluate_labelled
 from genomeformer_cli.core.formats.groups import GroupBy
 from genomeformer_cli.core.formats.labelled import LabelColumns
 from genomeformer_cli.core.formats.text import NamedFile
@@ -172,7 +173,7 @@ def evaluate_model(
             recovery = evaluate_recovery(loaded, texts, corpus, request.config.recovery, reporter)
     results = []
     for task in read_tasks(request, reporter, store):
-        results.append(evaluate_task(loaded, task, request.config.labelled, reporter))
+        results.append(evaluate_labelled(loaded, task, request.config.labelled, reporter))
         reporter.note(_short(results[-1]))
     variants = codon_effects = None
     if request.variants is not None:

@@ -18,9 +18,10 @@ from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.evaluation.embedding_cost import CostMeter
-from genomeformer_cli.core.evaluation.probing import ProbingResult, evaluate_task
+from genomeformer_cli.core.evaluation.probing import ProbingResult
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.finetuning.base_model import find_licence
+from genomeformer_cli.core.finetuning.network_probe import evaluate_labelled
 from genomeformer_cli.core.inference.precision import set_precision
 from genomeformer_cli.core.model_io.model_folder import CONFIG_FILE, read_model
 from genomeformer_cli.core.model_io.resolve import resolve_model
@@ -202,7 +203,7 @@ def _evaluate(work: _Work, reporter: Reporter) -> None:
         if _read_part(path, entry) is not None:
             continue
         meter = CostMeter(device=loaded.model.device)
-        result = evaluate_task(loaded, task, request.config.labelled, reporter, meter)
+        result = evaluate_labelled(loaded, task, request.config.labelled, reporter, meter)
         part = {
             "licence": find_licence(entry.folder, entry.address),
             "num_parameters": loaded.model.num_parameters,

@@ -47,6 +47,7 @@ def test_a_motif_on_either_strand_is_found_again_with_the_seed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(motif_network, "_BATCH", 32)
+    monkeypatch.setattr(motif_network, "NUM_FILTERS", 32)
     rows = motif_rows()
     state = torch.random.get_rng_state()
     first = scores(rows, 1)
