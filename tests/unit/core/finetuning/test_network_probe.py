@@ -44,8 +44,11 @@ def task(num: int, *, split: bool) -> Task:
 
 
 @pytest.mark.parametrize("split", [True, False])
-def test_the_network_predicts_the_tested_rows_of_every_fold(*, split: bool) -> None:
-    one = task(160 if split else 60, split=split)
+def test_the_network_predicts_the_tested_rows_of_every_fold(
+    monkeypatch: pytest.MonkeyPatch, *, split: bool
+) -> None:
+    monkeypatch.setattr(motif_network, "MAX_EPOCHS", 8 if split else 1)
+    one = task(160 if split else 25, split=split)
     task_folds = folds(one, 1)
     found = predict_folds(one, task_folds, 1, SilentReporter())
     tested = np.concatenate([fold.test for fold in task_folds])
@@ -59,6 +62,7 @@ def test_the_network_predicts_the_tested_rows_of_every_fold(*, split: bool) -> N
 
 
 def test_a_row_of_the_network_joins_those_of_the_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(motif_network, "MAX_EPOCHS", 1)
     one = task(64, split=True)
     plain = ProbingResult(
         name="t",
