@@ -69,10 +69,10 @@ def evaluate_labelled(
 def _network_rows(task: Task, config: ProbingConfig, reporter: Reporter) -> Iterator[ProbeRow]:
     """Yield the metrics of the network with each seed, on the rows and folds of the probes."""
     for seed in range(config.seed, config.seed + config.num_seeds):
-        drawn = task.take(draw_task_rows(task, config.most_training, seed))
-        task_folds = folds(drawn, seed)
-        predictions = predict_folds(drawn, task_folds, seed, reporter)
-        groups = [drawn.examples[row].group for fold in task_folds for row in fold.test]
+        task_rows = task.take(draw_task_rows(task, config.most_training, seed))
+        task_folds = folds(task_rows, seed)
+        predictions = predict_folds(task_rows, task_folds, seed, reporter)
+        groups = [task_rows.examples[row].group for fold in task_folds for row in fold.test]
         yield ProbeRow(
             who=NETWORK,
             seed=seed,
