@@ -51,7 +51,7 @@ from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.schedule import learning_rate
 from genomeformer_cli.core.workflows.run_batches import open_batches, pretraining_task, read_teacher
 
-WINDOW, NUM_BASES, PASSES = 1_024, 49_152, 8
+WINDOW, NUM_BASES, PASSES = 1_024, 32_768, 2
 NUM_TIMED = 8
 
 MODEL = ModelConfig(
@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--part", choices=PARTS, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arm", help="only this arm")
+    parser.add_argument("--arm", nargs="+", help="only these arms")
     parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -149,7 +149,7 @@ def main() -> None:
         for name, arm in PARTS[options.part].items():
             key = (options.part, name, seed)
             finished = {(row["part"], row["arm"], row["seed"]) for row in rows}
-            if options.arm in (None, name) and key not in finished:
+            if name in (options.arm or [name]) and key not in finished:
                 row = run_arm(arm, seed, options.seconds, store)
                 rows.append({"part": options.part, "arm": name, "seed": seed, **row})
                 with results.open("a") as file:

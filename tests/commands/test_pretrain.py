@@ -448,6 +448,7 @@ def test_a_teacher_is_recorded_and_its_projection_is_not_released(
     assert run_cli(*arguments, "--name", "other").exit_code == 0
     done = run_cli(*arguments, "--name", "r", *TAUGHT)
     assert done.exit_code == 0, done.err
+    assert "teacher `large`: the loss has 0.5 of the cross-entropy, 0.5 of the" in done.err
     run = cache_home / "runs" / "r"
     assert tomllib.loads((run / "config.toml").read_text())["teacher"]["model"] == "large"
     assert len(json.loads((run / "run.json").read_text())["teacher_sha256"]) == 64

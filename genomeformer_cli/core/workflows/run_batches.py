@@ -31,11 +31,18 @@ def open_batches(
 def report_sampling(
     batches: Batches, corpus: Corpus, config: PretrainConfig, reporter: Reporter
 ) -> None:
-    """Report the passes over each group, and weights of repeats that change nothing."""
+    """Report the passes over each group, the teacher, and weights that change nothing."""
     epochs = batches.epochs()
     for group in batches.mixture.groups:
         reporter.note(
             f"mix `{group.name}`: {group.share:.1%} of the windows, {epochs[group.name]:.2f} epochs"
+        )
+    teacher = config.teacher
+    if teacher.model is not None:
+        reporter.note(
+            f"teacher `{teacher.model}`: the loss has {1 - teacher.logits:g} of the cross-entropy, "
+            f"{teacher.logits:g} of the divergence from it, {teacher.features:g} of the cosine "
+            "distance from its features"
         )
     weights = (config.sampling.repeat_weight, config.masking.soft_mask_weight)
     if weights != (1, 1) and not corpus.manifest.has_soft_mask:
