@@ -66,7 +66,7 @@ def one_thread() -> Any:
 def test_embeddings(golden_numbers: GoldenNumbers) -> None:
     model = load(device="cpu")
     values: dict[str, Any] = {}
-    for pool in ("mean", "max"):
+    for pool in ("mean", "max", "auto", "auto:placed", "auto:motif"):
         rows = model.embed(list(SEQUENCES.values()), pool=pool)
         for name, row in zip(SEQUENCES, rows, strict=True):
             places = np.linspace(0, row.size - 1, SHOWN).astype(int)
