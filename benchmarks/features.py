@@ -2,7 +2,7 @@
 
     python benchmarks/features.py embed --tasks FOLDER --cache CACHE [--source random]
     python benchmarks/features.py score --tasks FOLDER --cache CACHE --output scores.tsv
-    python benchmarks/features.py choose scores.tsv
+    python benchmarks/features.py choose scores.tsv --output rules.tsv
 
 Rows are drawn from `train` and `val` of each task; `test` is never read. `embed` stores the
 statistics of all layers of each row. `score` fits a ridge classifier on the training rows for every
@@ -67,7 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.step == "choose":
-        choose(options.scores)
+        choose(options.scores, options.output)
         return
     part, num_parts = map(int, options.part.split("/"))
     tasks = [
@@ -285,8 +285,13 @@ def score(task: Task, cache: Path, seed: int) -> Iterator[tuple[str, str, int, f
                 yield source, rule, width, measure(kernel)
 
 
-def choose(paths: list[Path]) -> None:
-    """Print rules by their mean correlation, over all tasks and by kind of label."""
+def choose(paths: list[Path], output: Path | None) -> None:
+    """Print rules by their mean correlation, over all tasks and by kind of label.
+
+    Args:
+        paths: Files of `score`.
+        output: TSV to write, with one row per rule and one column per task.
+    """
     by_source: dict[str, dict[str, dict[str, float]]] = {}
     widths: dict[str, str] = {}
     for line in (line for path in paths for line in path.read_text().splitlines()):
@@ -317,6 +322,14 @@ def choose(paths: list[Path]) -> None:
         cells = [rule, widths[rule], *(mean(model, group, rule) for group in groups.values())]
         cells += [f"{np.mean(ranks[rule]):.1f}", str(ahead), mean(random, tasks, rule)]
         print(f"| {' | '.join(cells)} |")
+    if output is not None:
+        with output.open("w") as file:
+            file.write("\t".join(["vectors", "rule", "width", *tasks]) + "\n")
+            for source, by_task in by_source.items():
+                for rule in dict.fromkeys(rule for task in tasks for rule in by_task.get(task, {})):
+                    values = [by_task.get(task, {}).get(rule) for task in tasks]
+                    cells = ["" if value is None else f"{value:.3f}" for value in values]
+                    file.write("\t".join([source, rule, widths[rule], *cells]) + "\n")
     best = [f"{np.mean([kmers[task] for task in group] or [0]):.3f}" for group in groups.values()]
     print(f"| best k-mers of each task | | {' | '.join(best)} | | | |")
 

@@ -128,13 +128,22 @@ def plain_features(loaded: LoadedModel, codes: Codes, layer: int) -> Floats:
 
 def pooled(features_LK: Floats, codes: Codes, pool: str) -> Floats:
     real_LK = features_LK[codes < 4]
+    if pool == "moments":
+        return np.concatenate((real_LK.mean(axis=0), real_LK.std(axis=0)))
     if pool == "mean":
         return np.asarray(real_LK.mean(axis=0))
     return real_LK.max(axis=0) if pool == "max" else real_LK[0 if pool == "first" else -1]
 
 
 @pytest.mark.parametrize(
-    ("pool", "rc"), [("mean", "mean"), ("max", "concat"), ("last", "none"), ("first", "mean")]
+    ("pool", "rc"),
+    [
+        ("mean", "mean"),
+        ("max", "concat"),
+        ("moments", "concat"),
+        ("last", "none"),
+        ("first", "mean"),
+    ],
 )
 def test_vectors_are_pooled_from_a_plain_pass(loaded: LoadedModel, pool: Any, rc: Any) -> None:
     tiles = queries()
