@@ -87,7 +87,7 @@ def back_off(counts_N4: CountTable, narrower_N4: Probabilities) -> Probabilities
 class ContextCounter:
     """Counter of the k-mers of one order.
 
-    Memory is 4^(bases of a k-mer) numbers, three times as much in `tables`.
+    Memory is 4^(bases of a k-mer) numbers, twice as much in `tables`.
 
     Args:
         sides: Side of the neighbours.
@@ -121,11 +121,13 @@ class ContextCounter:
         np.add.at(self._counts, kmers, np.uint32(1))
 
     def tables(self) -> ContextTables:
-        """Return the tables of both strands and all orders."""
+        """Return the tables of both strands and all orders; the counter is then empty."""
         digits = (NUM_REAL_BASES,) * self.span
+        forward, self._counts = self._counts, np.zeros(0, dtype=np.uint32)
         # Turned, a word's digits run the other way; complemented, each d is 3 - d.
-        counts = self._counts.reshape(digits).T.flatten()[::-1]
-        counts += self._counts
+        counts = forward.reshape(digits).T.flatten()[::-1]
+        counts += forward
+        del forward  # the table of 13 bases has 268 MB
         centre = self._order
         axes = [
             centre + offset
@@ -133,6 +135,7 @@ class ContextCounter:
             for offset in self._sides.offsets(distance)
         ]
         widest = np.ascontiguousarray(counts.reshape(digits).transpose(*axes, centre)).reshape(-1)
+        del counts
         tables = [widest]
         num_outer = NUM_REAL_BASES ** len(self._sides.offsets(1))
         for _ in range(self._order):

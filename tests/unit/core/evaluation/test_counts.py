@@ -216,7 +216,6 @@ def test_order_zero_is_the_composition_of_both_strands(sides: Sides) -> None:
     counter = ContextCounter(sides, 0)
     counter.add(encode_bases("AAAC"))
     assert counter.tables().tables[0].tolist() == [3, 1, 1, 3]
-    assert counter.tables().tables[0].tolist() == [3, 1, 1, 3]
 
 
 def test_a_causal_model_is_compared_with_counts_of_the_bases_before(tmp_path: Path) -> None:
