@@ -97,6 +97,9 @@ def test_the_precision_is_tried_once_and_a_run_keeps_the_one_it_began_with(
     seconds["fp32" if taken["precision"] == "bf16" else "bf16"] = 0.1
     known = json.loads(trials.read_text())
     trials.write_text(json.dumps({key: {**one, "seconds": seconds} for key, one in known.items()}))
+    # A run of an earlier version lacks later settings, which had their defaults.
+    del taken["kernels"]
+    config.write_text(config.read_text().replace('kernels = "auto"\n', ""))
     more = tuned(run_cli, classes, "gc", *options, "--seeds", "2")
     assert "measured on this machine" not in more.err
     assert tomllib.loads(config.read_text())["compute"] == taken

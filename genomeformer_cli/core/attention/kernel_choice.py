@@ -1,14 +1,16 @@
-"""Kernels that the attention layers of a model will run in, for messages and records."""
+"""Kernels that the attention layers of a model will run in: for messages, and tried beforehand."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
+from genomeformer_cli.core.attention.batch_layout import Rotary
 from genomeformer_cli.core.attention.kernels.fused import (
     KernelChoice,
     Workload,
     no_fused_kernel,
+    using_kernels,
 )
 from genomeformer_cli.core.attention.layer import AttentionLayer
 
@@ -38,9 +40,7 @@ def describe_kernels(
     Raises:
         ConfigError: The setting is `fused`, and a mechanism has no fused kernel for such rows.
     """
-    layers = {
-        module.name: module for module in model.modules() if isinstance(module, AttentionLayer)
-    }
+    layers = _layers(model)
     if not layers and choice == "fused":
         raise no_fused_kernel("this model's", "its layers have none")
     kernels = {
@@ -58,6 +58,50 @@ def describe_kernels(
         for name, layer in layers.items()
     }
     return ", ".join(f"{name}: {kernel}" for name, kernel in kernels.items()) or PLAIN
+
+
+def first_failure(model: nn.Module, dtype: torch.dtype, *, packed: bool = False) -> str:
+    """Try the fused kernel of every mechanism on one short row, forward and backward.
+
+    Args:
+        model: Model on its device.
+        dtype: Type of the matrix products.
+        packed: True if rows hold several documents.
+
+    Returns:
+        Name of the first kernel that fails, and the reason; empty if all compute.
+    """
+    for name, layer in _layers(model).items():
+        kernel = layer.fused
+        if kernel is None or (name == "softmax" and not packed):
+            continue
+        weight, length = layer.out.weight, 2 * kernel.shortest
+        workload = Workload(
+            device_type=weight.device.type,
+            dtype=dtype,
+            head_width=layer.head_width,
+            length=length,
+        )
+        if kernel.obstacle(workload):
+            continue
+        documents_1L = torch.arange(length, device=weight.device)[None] // kernel.shortest
+        rotary = Rotary(head_width=layer.head_width, base=100.0)
+        layout = rotary.packed_layout(documents_1L)
+        if not packed:
+            layout = rotary.layout(length, None, device=weight.device)
+        try:
+            with torch.enable_grad(), using_kernels("fused", dtype):
+                x_1LE = weight.new_zeros(1, length, len(weight)).requires_grad_()
+                torch.autograd.grad(layer(x_1LE, layout).sum(), x_1LE)
+        except Exception as failure:  # noqa: BLE001 - compilers and drivers fail in many ways
+            lines = str(failure).strip().splitlines()
+            return f"{kernel.name}: {lines[0] if lines else type(failure).__name__}"
+    return ""
+
+
+def _layers(model: nn.Module) -> dict[str, AttentionLayer]:
+    """Return one layer per mechanism."""
+    return {module.name: module for module in model.modules() if isinstance(module, AttentionLayer)}
 
 
 def _kernel_of(

@@ -7,19 +7,18 @@ int8 instructions, if the record of the model shows that the error is harmless.
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from typing import Literal
 
 import torch
 from torch import nn
 
-from genomeformer_cli.core.attention.kernel_choice import describe_kernels
-from genomeformer_cli.core.attention.kernels.fused import HINT, KernelChoice, set_kernels
+from genomeformer_cli.core.attention.kernel_choice import describe_kernels, first_failure
+from genomeformer_cli.core.attention.kernels.fused import environment_kernels, set_kernels
 from genomeformer_cli.core.attention.kernels.product_weights import ProductType, ProductWeight
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.settings import KERNELS_VARIABLE, kernel_setting
 
 PrecisionName = Literal["auto", "fp32", "bf16", "int8"]
 UsedPrecision = Literal["fp32", "bf16", "int8"]
@@ -71,11 +70,11 @@ def _set_kernels(loaded: LoadedModel, precision: UsedPrecision, reporter: Report
     Raises:
         ConfigError: The setting is invalid, or a mechanism cannot run in a fused kernel.
     """
-    setting = kernel_setting()
-    if setting not in get_args(KernelChoice):
-        raise ConfigError(f"`{KERNELS_VARIABLE}`: invalid choice `{setting}`", hint=HINT)
-    model, choice = loaded.model, cast("KernelChoice", setting)
+    model, choice = loaded.model, environment_kernels()
     dtype = torch.bfloat16 if precision == "bf16" and model.device.type == "cuda" else None
+    if choice == "auto" and (failure := first_failure(model, dtype or torch.float32)):
+        reporter.warn(f"a fused kernel fails on this machine, continuing without it: {failure}")
+        choice = "plain"
     kernels = describe_kernels(
         model,
         choice,

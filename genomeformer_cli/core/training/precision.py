@@ -20,7 +20,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention.kernel_choice import describe_kernels
+from genomeformer_cli.core.attention.kernel_choice import describe_kernels, first_failure
 from genomeformer_cli.core.attention.kernels.fused import KernelChoice, using_kernels
 from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.configuration import to_plain
@@ -145,6 +145,7 @@ def choose_compute(
         ConfigError: The requested settings are not possible for this run.
     """
     _check(compute, trial)
+    compute = _try_kernels(compute, trial, reporter)
     key = _key(trial, compute.kernels)
     records = _read(remembered)
     record = records.get(key, {})
@@ -188,6 +189,18 @@ def check_kernels(compute: ComputeConfig, config: ModelConfig, device: torch.dev
             dtype=torch.float32 if compute.precision == "fp32" else torch.bfloat16,
             length=config.context,
         )
+
+
+def _try_kernels(compute: ComputeConfig, trial: Trial, reporter: Reporter) -> ComputeConfig:
+    """Return the settings, with plain kernels instead of `auto` if a fused one fails here."""
+    if compute.kernels != "auto":
+        return compute
+    dtype = torch.float32 if compute.precision == "fp32" else torch.bfloat16
+    failure = first_failure(trial.model, dtype, packed=trial.packed)
+    if not failure:
+        return compute
+    reporter.warn(f"a fused kernel fails on this machine, continuing without it: {failure}")
+    return replace(compute, kernels="plain")
 
 
 def report_kernels(compute: ComputeConfig, trial: Trial, reporter: Reporter) -> None:

@@ -6,22 +6,24 @@ import numpy as np
 import torch
 
 from genomeformer_cli._version import __version__
+from genomeformer_cli.core.attention.kernels.fused import environment_kernels, set_kernels
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.settings import has_thread_setting, resume_collection, usable_cores
 
 
 def choose_device(device: str, reporter: Reporter | None = None) -> torch.device:
-    """Return the device to compute on; `auto` is a GPU if torch sees one.
+    """Return the device to compute on, and set the kernels of inference from the environment.
 
     Args:
-        device: `auto`, `cpu`, or a torch device such as `cuda:0`.
+        device: `auto` (a GPU if torch sees one), `cpu`, or a torch device such as `cuda:0`.
         reporter: Receives the choice as a detail.
 
     Raises:
-        ConfigError: torch has no such device.
+        ConfigError: torch has no such device, or the choice of kernels is invalid.
     """
     selected = _find_device(device)
+    set_kernels(environment_kernels())
     if reporter is not None:
         name = f" ({torch.cuda.get_device_name(selected)})" if selected.type == "cuda" else ""
         reporter.debug(f"device: {selected}{name}, CPU threads: {torch.get_num_threads()}")

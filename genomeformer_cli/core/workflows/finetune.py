@@ -13,7 +13,7 @@ import tomli_w
 
 from genomeformer_cli._version import __version__
 from genomeformer_cli.core.config_text import read_config
-from genomeformer_cli.core.configuration import from_plain, to_plain
+from genomeformer_cli.core.configuration import from_plain, merge_values, to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import EntryExistsError
 from genomeformer_cli.core.evaluation.labels import Missing
@@ -231,11 +231,15 @@ def default_name(model: str, task: str) -> str:
 
 
 def _compute(tuning: FinetuningRun, run: Path, trials: Path, reporter: Reporter) -> ComputeConfig:
-    """Return the requested precision, that of the started run, or the faster one."""
+    """Return the requested precision and kernels, those of the started run, or the fastest."""
     compute, begun, trial = tuning.config.compute, run / RUN_CONFIG_FILE, tuning.trial()
-    if compute.precision == "auto" and begun.exists():
-        compute = from_plain(ComputeConfig, read_config(begun)["compute"], where=str(begun))
-    elif compute.precision == "auto":
+    if begun.exists():
+        recorded = from_plain(ComputeConfig, read_config(begun)["compute"], where=str(begun))
+        if compute.precision == "auto":
+            compute = dataclasses.replace(compute, precision=recorded.precision)
+        if compute.kernels == "auto":
+            compute = dataclasses.replace(compute, kernels=recorded.kernels)
+    else:
         compute = choose_compute(compute, trial, trials, reporter)
     report_kernels(compute, trial, reporter)
     return compute
@@ -259,7 +263,9 @@ def _open(run: Path, config: FinetuneConfig, rows: LabelledRows, base_sha256: st
         write_text(run / RUN_CONFIG_FILE, tomli_w.dumps(plain))
         return
     recorded = read_json(run / RUN_IDENTITY_FILE)
-    before = {**read_config(run / RUN_CONFIG_FILE), **recorded}
+    # A run of an earlier version lacks the settings that came later, and had their defaults.
+    settings = merge_values(to_plain(FinetuneConfig()), read_config(run / RUN_CONFIG_FILE))
+    before = {**settings, **recorded}
     # Baselines and members can be added to a finished run: its seeds do not depend on them.
     before |= {name: plain[name] for name in ("baselines", "members")}
     changes = changed_settings(before, {**plain, **identity})

@@ -13,6 +13,7 @@ from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.models.registry import build_model, trainable_config
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.training.precision import check_kernels
 from genomeformer_cli.core.training.presets import PretrainSettings
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
 from genomeformer_cli.core.workflows.pretrain import PretrainRequest, plan_step
@@ -54,6 +55,7 @@ def forecast_run(
     set_threads(request.threads)
     model = build_model(config.model, seed=config.training.seed)
     model = model.to(choose_device(request.device, reporter))
+    check_kernels(config.compute, config.model, model.device)
     base_bytes = bytes_in_use(model.device)
     shares = request.parallel.num_processes // request.parallel.sequence_parallel
     trial = plan_step(model, corpus, config, shares=max(shares, 1))

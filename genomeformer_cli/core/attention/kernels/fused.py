@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
 from genomeformer_cli.core.attention.kernels.cpu_blocking import product_dtype
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.settings import KERNELS_VARIABLE, kernel_setting
 
 KernelChoice = Literal["auto", "plain", "fused"]
 HINT = "`auto` uses fused kernels where it can, `plain` never"
@@ -132,6 +133,18 @@ def using_kernels(choice: KernelChoice, dtype: torch.dtype | None = None) -> Ite
         yield
     finally:
         set_kernels(*before)
+
+
+def environment_kernels() -> KernelChoice:
+    """Return the choice of kernels in inference, which the environment sets.
+
+    Raises:
+        ConfigError: The value is invalid.
+    """
+    setting = kernel_setting()
+    if setting not in get_args(KernelChoice):
+        raise ConfigError(f"`{KERNELS_VARIABLE}`: invalid choice `{setting}`", hint=HINT)
+    return cast("KernelChoice", setting)
 
 
 def fused_dtype(x: Tensor) -> torch.dtype:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -11,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention.kernel_choice import describe_kernels
-from genomeformer_cli.core.attention.kernels import fused
+from genomeformer_cli.core.attention.kernel_choice import describe_kernels, first_failure
+from genomeformer_cli.core.attention.kernels import fused, masked_attention
 from genomeformer_cli.core.attention.kernels.fused import (
     FLASH_LINEAR,
     FLEX,
@@ -25,8 +26,15 @@ from genomeformer_cli.core.attention.kernels.fused import (
 )
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.memory_plans.forecast import Step
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
+from genomeformer_cli.core.training.precision import ComputeConfig, Trial, choose_compute
+from genomeformer_cli.core.workflows.devices import choose_device
+from tests import fused_kernels
+from tests.reporters import Listening
 
 WORK = Workload(device_type="cuda", dtype=torch.bfloat16, head_width=64, length=8192)
 CUDA, BF16 = torch.device("cuda"), torch.bfloat16
@@ -117,6 +125,17 @@ def test_products_take_the_type_of_autocast_or_of_the_setting() -> None:
     assert fused_dtype(x) == torch.float32
 
 
+def test_the_environment_sets_the_kernels_of_inference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENOMEFORMER_KERNELS", "fused")
+    with using_kernels("auto"):
+        choose_device("cpu")
+        with pytest.raises(ConfigError, match="`local` attention cannot"):
+            use_fused(FLEX, "local", torch.zeros(1, 1, 8, 64))
+    monkeypatch.setenv("GENOMEFORMER_KERNELS", "fast")
+    with pytest.raises(ConfigError, match="invalid choice `fast`"):
+        choose_device("cpu")
+
+
 def test_the_setting_holds_in_other_threads() -> None:
     """A backward pass on a GPU recomputes blocks in a thread of its own."""
     failures: list[ConfigError] = []
@@ -134,8 +153,7 @@ def test_the_setting_holds_in_other_threads() -> None:
     assert failures
 
 
-def describe(name: str, choice: KernelChoice, *, packed: bool = False, **change: object) -> str:
-    direction = str(change.pop("direction", "bidirectional"))
+def small_model(name: str, direction: str = "bidirectional") -> Model:
     config = ModelConfig(
         width=64,
         num_heads=2,
@@ -143,8 +161,13 @@ def describe(name: str, choice: KernelChoice, *, packed: bool = False, **change:
         attention=AttentionConfig(name=name),
         direction=direction,  # type: ignore[arg-type]
     )
+    return build_model(config)
+
+
+def describe(name: str, choice: KernelChoice, *, packed: bool = False, **change: object) -> str:
+    model = small_model(name, str(change.pop("direction", "bidirectional")))
     options = {"device": CUDA, "dtype": BF16, "length": 512} | change
-    return describe_kernels(build_model(config), choice, packed=packed, **options)  # type: ignore[arg-type]
+    return describe_kernels(model, choice, packed=packed, **options)  # type: ignore[arg-type]
 
 
 def test_every_mechanism_is_described() -> None:
@@ -158,6 +181,42 @@ def test_every_mechanism_is_described() -> None:
     assert describe("linear", "auto", direction="causal") == "linear: flash-linear-attention"
     assert describe("softmax", "fused") == "softmax: torch's fused softmax"
     assert describe("softmax", "fused", packed=True) == "softmax: FlexAttention"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", ["local+gated-delta", "softmax+performer"])
+def test_kernels_are_tried_forward_and_backward(
+    name: str, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fused_kernels.install(monkeypatch)
+    model = small_model(name)
+    assert first_failure(model, torch.float32, packed=packed) == ""
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_kernel_that_fails_is_named_and_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> Tensor:
+        raise RuntimeError("no such instruction\nat line 5")
+
+    fused_kernels.install(monkeypatch)
+    monkeypatch.setattr(masked_attention, "_flex_attention", fail)
+    model = small_model("local")
+    assert first_failure(model, torch.float32) == "FlexAttention: no such instruction"
+    trial = Trial(
+        model=model,
+        step=Step(batch=2, length=64, real_ids=range(5, 9)),
+        memory=MemoryConfig(plan="full"),
+        steps=1,
+        packed=False,
+    )
+    compute, reporter = ComputeConfig(precision="fp32", compile="off"), Listening()
+    usable = choose_compute(compute, trial, tmp_path / "trials.json", reporter)
+    assert usable == replace(compute, kernels="plain")
+    assert "continuing without it: FlexAttention: no such" in reporter.warnings[0]
+    forced = replace(compute, kernels="fused")
+    assert choose_compute(forced, trial, tmp_path / "trials.json", reporter) == forced
 
 
 @pytest.mark.parametrize("name", ["performer", "local+reformer", "linear"])
