@@ -125,7 +125,7 @@ def likelihood(measured: Measured) -> list[dict[str, Any]]:
     names = [row.accession for row in read_lock(lock)] if lock.is_file() else []
     config = LikelihoodConfig(
         num_windows=measured.config.windows,
-        corpus_files=tuple(sorted(name for name in names if name.startswith("train_"))),
+        corpus=tuple(sorted(name for name in names if name.startswith("train_"))),
         identity=checksums(genomes),
     )
     models = {source: loaded.model for source, loaded in measured.models.items()}

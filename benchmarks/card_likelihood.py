@@ -1,8 +1,9 @@
 """Bits per base of a model, its random twin and the strongest count table, by group of genomes.
 
-Held-out files (`validation_*`) are cut into windows; one in five of each genome selects its table
-and is not scored. Tables of up to 12 neighbours a side are counted on the model's own corpus and on
-each group of it, and on each group together with files that the model has not read.
+Held-out files (`validation_*`) are cut into windows; every second one of each genome selects its
+table and is not scored. Tables of up to 12 neighbours a side are counted on each group of genomes
+that the model has read (bacteria, archaea, human, ...), and on each group together with files that
+it has not read.
 Shape letters: W windows, L length, N queries.
 """
 
@@ -34,31 +35,33 @@ from genomeformer_cli.core.evaluation.wide_counts import ContextQueries, Sides
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.registry import objective_for
-from genomeformer_cli.core.sequence import Codes, encode_bases
+from genomeformer_cli.core.sequence import encode_bases
 
 Arrays = dict[str, npt.NDArray[Any]]
 Unit = Callable[[str, Mapping[str, object], Callable[[], Arrays]], Arrays]
 Table = Mapping[str, Mapping[str, str]]
 CHUNK = 1 << 20
-CHOICE_ONE_IN = 5
+CHOICE_ONE_IN = 2
 PASSES = 4
 GROUPS = {"bac": "bacteria", "arc": "archaea"}
 SMALL, EUKARYOTES, HUMAN = "phages, plasmids and organelles", "other eukaryotes", "human"
 PROKARYOTES = "all prokaryotes"
+CORPUS = "corpus"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LikelihoodConfig:
     """Settings of the scores on held-out genomes."""
 
-    num_windows: int = 24  # Scored windows of a genome, at most.
-    corpus_files: tuple[str, ...]  # Names of the files of the model's corpus, without endings.
+    num_windows: int = 16  # Scored windows of a genome, at most.
+    corpus: tuple[str, ...]  # Names of the files of the model's corpus, without endings.
     identity: Mapping[str, str]  # Digests of the model and of the data.
 
     @property
     def inputs(self) -> dict[str, object]:
         """What a saved result depends on."""
-        return {**self.identity, "windows": self.num_windows, "corpus": self.corpus_files}
+        windows = {"windows": self.num_windows, "choice": CHOICE_ONE_IN}
+        return {**self.identity, **windows, "corpus": self.corpus}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,19 @@ class Windows:
 
     def scored(self, part: int) -> Queries:
         """Return the scored windows of a genome."""
-        rows = self.is_scored_W & (self.part_W == part)
+        return self._queries(self.is_scored_W & (self.part_W == part))
+
+    def of(self, parts: Sequence[int]) -> Windows:
+        """Return the windows of some genomes."""
+        rows = np.isin(self.part_W, parts)
+        return replace(
+            self,
+            queries=self._queries(rows),
+            part_W=self.part_W[rows],
+            is_scored_W=self.is_scored_W[rows],
+        )
+
+    def _queries(self, rows: npt.NDArray[np.bool_]) -> Queries:
         return replace(
             self.queries,
             tokens_WL=self.queries.tokens_WL[rows],
@@ -148,7 +163,7 @@ def cut_windows(model: Model, data: Path, num_windows: int) -> Windows:
     for part in range(len(windows.groups)):
         rows = np.flatnonzero(windows.groups_W == part)
         # A genome of one window selects its table on what it is scored on.
-        is_scored_W[rows[CHOICE_ONE_IN // 2 :: CHOICE_ONE_IN]] = rows.size == 1
+        is_scored_W[rows[1::CHOICE_ONE_IN]] = rows.size == 1
     return Windows(
         queries=queries,
         part_W=windows.groups_W,
@@ -158,100 +173,60 @@ def cut_windows(model: Model, data: Path, num_windows: int) -> Windows:
     )
 
 
-def training_records(paths: Sequence[Path], table: Table) -> Iterator[tuple[str, Codes]]:
-    """Yield the group and the bases of every record, once."""
-    seen = set()
-    for path in paths:
-        for record in read_records(path):
-            if record.id not in seen:
-                seen.add(record.id)
-                yield group_of(record.id, path, table), encode_bases(record.sequence)
+def group_files(data: Path, table: Table) -> dict[str, list[Path]]:
+    """Return the training files that hold records of each group, by the table or by their names."""
+    files: dict[str, list[Path]] = {}
+    for path in sequence_files(data, "train_"):
+        records = [name for name, row in table.items() if row["file"] == path.name]
+        for group in sorted({group_of(record, path, table) for record in records or [""]}):
+            files.setdefault(group, []).append(path)
+    return files
 
 
-def count(
-    records: Iterator[tuple[str, Codes]], groups: list[str], queries: ContextQueries, num_bases: int
-) -> CorpusCounter:
-    """Count records, and those of each group; without groups, of all records alone."""
-    counter = CorpusCounter(queries, num_bases, Sides.BOTH, groups)
-    for group, codes in records:
+def count_group(
+    group: str, paths: Sequence[Path], table: Table, queries: ContextQueries
+) -> Iterator[CountedScores]:
+    """Yield the scores of the tables of a group; no scores without a record."""
+    records = [
+        encode_bases(record.sequence)
+        for path in paths
+        for record in read_records(path)
+        if group_of(record.id, path, table) == group
+    ]
+    num_bases = sum(codes.size for codes in records)
+    counter = CorpusCounter(queries, num_bases, Sides.BOTH)
+    for codes in records:
         for start in range(0, codes.size, CHUNK):
             chunk = codes[start : start + CHUNK + counter.overlap]
-            counter.add(chunk, group if groups else "", is_last=start + CHUNK >= codes.size)
-    return counter
+            counter.add(chunk, is_last=start + CHUNK >= codes.size)
+    for scores in counter.scores() if records else ():
+        yield replace(scores, group=f"{group}, {num_bases / 1e6:.0f} Mb")
 
 
-def corpus_tables(
-    paths: Sequence[Path], table: Table, queries: ContextQueries
-) -> Iterator[CountedScores]:
-    """Yield the scores of the tables of the model's own corpus, and of its groups."""
-    sizes = group_sizes(paths, table)
-    groups = sorted(sizes) if len(sizes) > 1 else []
-    if sizes:
-        records = training_records(paths, table)
-        yield from count(records, groups, queries, sum(sizes.values())).scores()
+def count_tables(windows: Windows, data: Path, group: str, paths: Sequence[Path]) -> Arrays:
+    """Return bits and description of the group's best table for each genome.
 
-
-def wider_tables(
-    corpus: Sequence[Path], others: Sequence[Path], table: Table, queries: ContextQueries
-) -> Iterator[CountedScores]:
-    """Yield the scores of the tables of groups, together with files that the model has not read."""
-    paths = [*corpus, *others]
-    own, sizes = group_sizes(corpus, table), group_sizes(paths, table)
-    for group, num_bases in sizes.items():
-        if num_bases > own.get(group, 0):
-            records = (item for item in training_records(paths, table) if item[0] == group)
-            unread = 1 - own.get(group, 0) / num_bases
-            name = f"{group}, {num_bases / 1e6:.0f} Mb, {unread:.0%} of them unread by the model"
-            for scores in count(records, [], queries, num_bases).scores():
-                yield replace(scores, group=name)
-
-
-def group_sizes(paths: Sequence[Path], table: Table) -> dict[str, int]:
-    """Return the number of bases of every group."""
-    sizes: dict[str, int] = {}
-    for group, codes in training_records(paths, table):
-        sizes[group] = sizes.get(group, 0) + codes.size
-    return sizes
-
-
-def score_counts(windows: Windows, data: Path, corpus_files: Sequence[str]) -> Arrays:
-    """Return the scores of the selected tables of every genome, and what was selected.
-
-    `own` is the table of the model's corpus, `best` that of all data.
+    The table is selected on the unscored windows; `choice` is its bits per base there.
     """
     _, windows_N, _ = np.nonzero(windows.queries.hidden_PWL)
     part_N, is_scored_N = windows.part_W[windows_N], windows.is_scored_W[windows_N]
     subsets: dict[Subset, npt.NDArray[np.bool_]] = {}
     choice: dict[Subset, npt.NDArray[np.bool_]] = {}
-    for part in range(len(windows.parts)):
+    for part in np.unique(windows.part_W).tolist():
         scored_N, choice_N = (part_N == part) & is_scored_N, (part_N == part) & ~is_scored_N
         choice_N = choice_N if choice_N.any() else scored_N
         subsets |= {("scored", str(part)): scored_N, ("choice", str(part)): choice_N}
         choice |= {("scored", str(part)): choice_N, ("choice", str(part)): choice_N}
-    table, queries = read_table(data), ContextQueries.of_windows(windows.queries)
-    paths = sequence_files(data, "train_")
-    corpus = [path for path in paths if path.name.partition(".")[0] in corpus_files]
-    others = [path for path in paths if path not in corpus]
-    own = best_tables(corpus_tables(corpus, table, queries), subsets, choice)
-    wider = best_tables(wider_tables(corpus, others, table, queries), subsets, choice)
+    queries = ContextQueries.of_windows(windows.queries)
+    tables = count_group(group, paths, read_table(data), queries)
     arrays: Arrays = {}
-    for name in map(str, range(len(windows.parts))):
-        if own:
-            _keep(arrays, f"own {name}", own["scored", name])
-        candidates = [tables for tables in (own, wider) if tables]
-        if candidates:
-            best = min(candidates, key=partial(_choice_bits, name))
-            _keep(arrays, f"best {name}", best["scored", name])
+    for (kind, part_name), table in best_tables(tables, subsets, choice).items():
+        if kind == "scored":
+            arrays[f"bits {part_name}"] = table.scores.bits_N
+            arrays[f"table {part_name}"] = np.array([str(table.order), table.group])
+        else:
+            arrays[f"choice {part_name}"] = table.scores.bits_N.mean()
     return arrays
-
-
-def _choice_bits(name: str, tables: Mapping[Subset, CountedScores]) -> float:
-    return float(tables["choice", name].scores.bits_N.mean())
-
-
-def _keep(arrays: Arrays, name: str, table: CountedScores) -> None:
-    arrays[f"bits {name}"] = table.scores.bits_N
-    arrays[f"table {name}"] = np.array([str(table.order), table.group])
 
 
 def score_model(model: Model, windows: Windows, part: int) -> Arrays:
@@ -272,7 +247,13 @@ def measure_likelihood(
         unit: Returns saved arrays, or computes and saves them.
     """
     windows = cut_windows(models["model"], data, config.num_windows)
-    counts = unit("counts", config.inputs, lambda: score_counts(windows, data, config.corpus_files))
+    counts: dict[str, Arrays] = {}
+    for group, paths in group_files(data, read_table(data)).items():
+        read = [path for path in paths if path.name.partition(".")[0] in config.corpus]
+        for kind, files in ((CORPUS, read), ("all", paths)):
+            if files and (kind == CORPUS or files != read):
+                compute = partial(count_tables, windows, data, group, files)
+                counts[f"{kind} {group}"] = unit(f"counts {kind} {group}", config.inputs, compute)
     columns: dict[str, list[Arrays]] = {
         source: [
             unit(f"bits {source} {name}", config.inputs, partial(score_model, model, windows, part))
@@ -287,8 +268,25 @@ def measure_likelihood(
     return rows
 
 
+def _strongest(counts: Mapping[str, Arrays], part: int) -> dict[str, str]:
+    """Return which counts hold the table of the corpus and the best table of a genome."""
+    bits = {
+        name: float(arrays[f"choice {part}"])
+        for name, arrays in counts.items()
+        if f"choice {part}" in arrays
+    }
+    own = {name: value for name, value in bits.items() if name.startswith(CORPUS)}
+    groups = {"own": own, "best": bits}
+    return {
+        kind: min(of_kind, key=of_kind.__getitem__) for kind, of_kind in groups.items() if of_kind
+    }
+
+
 def _row(
-    parts: list[int], windows: Windows, columns: Mapping[str, list[Arrays]], counts: Arrays
+    parts: list[int],
+    windows: Windows,
+    columns: Mapping[str, list[Arrays]],
+    counts: Mapping[str, Arrays],
 ) -> dict[str, Any]:
     """Return bits and gains of genomes side by side, with intervals over windows."""
     owners = [np.nonzero(windows.scored(part).hidden_PWL)[1] for part in parts]
@@ -303,9 +301,11 @@ def _row(
         for source, scores in columns.items()
     }
     correct = np.concatenate([joined(columns["model"][part], "correct") for part in parts])
+    tables = {part: _strongest(counts, part) for part in parts}
     for table in ("own", "best"):
-        if f"bits {table} {parts[0]}" in counts:
-            bits[table] = np.concatenate([joined(counts, f"bits {table} {p}") for p in parts])
+        if all(table in of_part for of_part in tables.values()):
+            names = [(tables[part][table], f"bits {part}") for part in parts]
+            bits[table] = np.concatenate([joined(counts[name], key) for name, key in names])
     generator = np.random.default_rng([len(parts), parts[0], 43])
 
     def mean(values_N: npt.NDArray[np.float64]) -> list[float]:
@@ -329,6 +329,6 @@ def _row(
     }
     for table in ("own", "best"):
         if table in bits and len(parts) == 1:
-            order, group = counts[f"table {table} {parts[0]}"].tolist()
-            row["tables"][table] = {"order": int(order), "counted_on": group or "whole corpus"}
+            order, group = counts[tables[parts[0]][table]][f"table {parts[0]}"].tolist()
+            row["tables"][table] = {"order": int(order), "counted_on": group}
     return row

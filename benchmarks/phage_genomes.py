@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,7 @@ class PhageHostConfig:
     lengths: tuple[int, ...] = LENGTHS  # Window lengths; multiples of `part`.
     part: int = PART  # Bases of a part.
     seed: int = 0  # Seed of the split and the draws.
+    precision: Literal["fp32", "int8"] = "int8"  # Precision of the products of either model.
 
 
 @dataclass(kw_only=True)

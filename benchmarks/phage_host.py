@@ -17,6 +17,7 @@ Shape letters: N windows, E width, S bootstrap samples.
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 import time
@@ -48,6 +49,7 @@ from genomeformer_cli.core.evaluation.kmers import kmer_counts, square_roots
 from genomeformer_cli.core.evaluation.probes import LOGISTIC, ProbePredictions, folds, run_probe
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.evaluation.token_scores import percentile_interval
+from genomeformer_cli.core.inference.precision import convert_linear_layers
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, weights_digest
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import SilentReporter
@@ -239,7 +241,10 @@ def cached_parts(
     if source == TWIN:
         (random,) = random_twins(loaded, config.seed, 1).values()
         loaded = replace(loaded, model=random)
-    weights = weights_digest(loaded.model)
+    weights = f"{weights_digest(loaded.model)} {config.precision}"
+    if config.precision == "int8":
+        loaded = replace(loaded, model=copy.deepcopy(loaded.model))
+        convert_linear_layers(loaded.model, "int8")
     chunks = []
     for first in range(0, len(regions.codes), CHUNK):
         codes = regions.codes[first : first + CHUNK]
