@@ -13,6 +13,7 @@ the card, which says so. The results are written to `eval_results.json` beside t
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 import sys
@@ -26,20 +27,29 @@ from typing import Any
 import numpy as np
 import torch
 from card_likelihood import Arrays, LikelihoodConfig, measure_likelihood
-from card_probes import KMERS, TWIN, ProbesConfig, measure_task, width_of
+from features import draw
+from frozen_vectors import ROWS
+from frozen_vectors import measure as measure_vectors
 from phage_genomes import PhageHostConfig
-from phage_host import Cache
+from phage_host import MODEL, TWIN, Cache
 from phage_host import measure as measure_phages
 
 from genomeformer_cli._version import __version__
 from genomeformer_cli.core.documents import read_json
+from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
-from genomeformer_cli.core.evaluation.kmers import ONE_HOT
 from genomeformer_cli.core.evaluation.tasks import read_suite
 from genomeformer_cli.core.genomes.lockfile import LOCK_NAME, read_lock
+from genomeformer_cli.core.inference.precision import convert_linear_layers
 from genomeformer_cli.core.model_io.bundle_layout import CARD_FILE, PICTURES, RESULTS_FILE
-from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, weights_digest
+from genomeformer_cli.core.model_io.model_folder import (
+    CONFIG_FILE,
+    LoadedModel,
+    read_model,
+    weights_digest,
+)
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.release.organisms import parse_organism
 from genomeformer_cli.core.reporting import SilentReporter
@@ -59,10 +69,9 @@ class CardConfig:
     """Settings of the measurements."""
 
     windows: int = LikelihoodConfig.num_windows
-    max_train: int = ProbesConfig.max_train
-    max_test: int = ProbesConfig.max_test
     regions: int = PhageHostConfig.regions
     seed: int = 0
+    saved: bool = False  # Take saved results alone.
 
 
 class Workspace:
@@ -120,7 +129,7 @@ class Measured:
 
 def likelihood(measured: Measured) -> list[dict[str, Any]]:
     """Return bits per base of every held-out genome."""
-    genomes, loaded = measured.data / "genomes", measured.models["model"]
+    genomes, loaded = measured.data / "genomes", measured.models[MODEL]
     lock = loaded.folder / LOCK_NAME
     names = [row.accession for row in read_lock(lock)] if lock.is_file() else []
     config = LikelihoodConfig(
@@ -133,21 +142,33 @@ def likelihood(measured: Measured) -> list[dict[str, Any]]:
 
 
 def probes(measured: Measured) -> list[dict[str, Any]]:
-    """Return the probes of every labelled task with an official split."""
-    config = ProbesConfig(
-        max_train=measured.config.max_train,
-        max_test=measured.config.max_test,
-        seed=measured.config.seed,
-    )
-    rows = []
+    """Return the probes of every labelled task with an official split, in int8 for either model."""
+    models = {
+        source: replace(loaded, model=copy.deepcopy(loaded.model))
+        for source, loaded in measured.models.items()
+    }
+    for loaded in models.values():
+        convert_linear_layers(loaded.model, "int8")
+    seed, rows = measured.config.seed, []
     for task in read_suite(measured.data / "tasks"):
-        if not task.has_split:
+        if {example.split for example in task.examples} != {"train", "val", "test"}:
+            print(f"{task.name} has no official split and is left out", file=sys.stderr)
             continue
         digest = hashlib.sha256(repr(task.examples).encode()).hexdigest()
-        inputs = {**asdict(config), "rows": digest, "layers": measured.models["model"].layers}
-        compute = partial(measure_task, measured.models, task, config)
-        rows.append(measured.workspace.values(f"probe {task.name}", inputs, compute))
+        inputs = {"rows": digest, "limits": ROWS, "embedding": embedding_of(measured)}
+        compute = partial(measure_vectors, draw(task, seed, ROWS), models, seed)
+        try:
+            rows.append(measured.workspace.values(f"probe {task.name}", inputs, compute))
+        except TimeoutError:
+            if not measured.config.saved:
+                raise
+            rows.append({"task": task.name})
     return rows
+
+
+def embedding_of(measured: Measured) -> object:
+    """Return the vectors that the bundle recommends."""
+    return read_json(measured.models[MODEL].folder / CONFIG_FILE).get("embedding", {})
 
 
 def phages(measured: Measured) -> dict[str, Any]:
@@ -156,12 +177,12 @@ def phages(measured: Measured) -> dict[str, Any]:
     config = PhageHostConfig(regions=measured.config.regions, seed=measured.config.seed)
     compute = partial(
         measure_phages,
-        measured.models["model"],
+        measured.models[MODEL],
         genomes,
         config,
         Cache(folder=measured.workspace.folder, seconds=measured.workspace.seconds),
     )
-    layers = measured.models["model"].layers
+    layers = measured.models[MODEL].layers
     inputs = {**asdict(config), **checksums(genomes), "layers": layers}
     result: dict[str, Any] = measured.workspace.values("phage against host", inputs, compute)
     return result
@@ -194,6 +215,10 @@ def measure_sections(measured: Measured, wanted: tuple[str, ...]) -> dict[str, A
                 results[section] = MEASURES[section](measured)
             except InputError as failure:
                 missing[section] = str(failure)
+            except TimeoutError as unmeasured:
+                if not measured.config.saved:
+                    raise
+                missing[section] = f"{unmeasured} is not measured yet"
     return {**results, "missing": missing}
 
 
@@ -220,13 +245,13 @@ def render(
         for description in row.descriptions or [row.organism] * len(row.records):
             name = parse_organism(description)
             of_file[name] = of_file.get(name, 0) + 1
-    probed = card.get(PROBES, [])
-    baselines = (TWIN, KMERS, ONE_HOT)
+    probed = [row for row in card.get(PROBES, []) if "mcc" in row]
     return render_file(
         TEMPLATE,
         card=card,
-        ahead={name: tasks_beyond(probed, name, is_ahead=True) for name in baselines},
-        worse={name: tasks_beyond(probed, name, is_ahead=False) for name in baselines},
+        probed=probed,
+        unprobed=[row["task"] for row in card.get(PROBES, []) if "mcc" not in row],
+        beyond=partial(tasks_beyond, probed),
         model=loaded.model.config,
         num_parameters=loaded.model.num_parameters,
         layers=loaded.layers,
@@ -238,11 +263,9 @@ def render(
     )
 
 
-def tasks_beyond(
-    probed: Sequence[Mapping[str, Any]], baseline: str, *, is_ahead: bool
-) -> list[str]:
-    """Return the tasks on which the model is ahead of a baseline, or behind it, beyond chance."""
-    gains = {row["task"]: row["gain"].get(baseline, (0.0, 0.0, 0.0)) for row in probed}
+def tasks_beyond(probed: Sequence[Mapping[str, Any]], pair: str, *, is_ahead: bool) -> list[str]:
+    """Return the tasks whose difference of two kinds of vectors is beyond the interval."""
+    gains = {row["task"]: row["gain"][pair] for row in probed}
     return [task for task, (_, low, high) in gains.items() if (low > 0 if is_ahead else high < 0)]
 
 
@@ -257,7 +280,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=SECTIONS, action="append", default=[])
     parser.add_argument("--seconds", type=float, help="CPU seconds, after which nothing is begun")
     parser.add_argument("--no-write", action="store_true", help="measure, leave the card as it is")
-    for field, default in asdict(CardConfig()).items():
+    parser.add_argument("--saved", action="store_true", help="write the card from saved results")
+    for field, default in asdict(CardConfig(saved=False)).items():
+        if field == "saved":
+            continue
         parser.add_argument(f"--{field.replace('_', '-')}", type=int, default=default)
     options = parser.parse_args(arguments)
     if not options.data.is_dir():
@@ -271,10 +297,10 @@ def main(arguments: list[str] | None = None) -> int:
     digest = weights_digest(loaded.model)
     identity = {"weights": digest, "seed": str(options.seed), "version": __version__}
     measured = Measured(
-        models={"model": loaded, "random": twin},
+        models={MODEL: loaded, TWIN: twin},
         data=options.data,
         config=config,
-        workspace=Workspace(options.work, identity, options.seconds),
+        workspace=Workspace(options.work, identity, 0 if options.saved else options.seconds),
     )
     try:
         sections = measure_sections(measured, tuple(options.only) or SECTIONS)
@@ -285,7 +311,7 @@ def main(arguments: list[str] | None = None) -> int:
         **sections,
         "settings": asdict(config),
         "weights_digest": digest,
-        "width": width_of(loaded),
+        "width": int(Embedder(loaded, EmbedOptions()).embed([np.arange(4, dtype=np.uint8)]).size),
         "num_bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
     }
     if not options.no_write:

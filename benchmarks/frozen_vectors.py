@@ -105,7 +105,7 @@ def measure(task: Task, models: dict[str, LoadedModel], seed: int) -> dict[str, 
         return measure_probe(of_validation, seed).mcc.value, of_test
 
     predictions: dict[str, ProbePredictions] = {}
-    rules = {"default": EmbedOptions(), "family": EmbedOptions.of_rule(family), "before": BEFORE}
+    rules = rules_of(models["model"], family)
     for source, loaded in models.items():
         for rule, vectors in embed(loaded, codes, list(rules.values())).items():
             names = [name for name, options in rules.items() if options.resolve(loaded) == rule]
@@ -132,8 +132,19 @@ def measure(task: Task, models: dict[str, LoadedModel], seed: int) -> dict[str, 
         "gain": {
             f"{one} - {other}": interval(mcc_gain(predictions[one], predictions[other], seed))
             for one, other in pairs
+            if one in predictions and other in predictions
         },
     }
+
+
+def rules_of(loaded: LoadedModel, family: str) -> dict[str, EmbedOptions]:
+    """Return the default rule, that of the kind of label, and the rule before, where they exist."""
+    rules = {"default": EmbedOptions()}
+    if family in loaded.rules:
+        rules["family"] = EmbedOptions.of_rule(family)
+    if loaded.model.config.depth >= max(map(int, BEFORE.layers.split(","))):
+        rules["before"] = BEFORE
+    return rules
 
 
 def interval(value: Any) -> list[float]:

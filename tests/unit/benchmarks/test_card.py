@@ -18,7 +18,7 @@ from genomeformer_cli.core.store.seal import check_seal, seal
 from tests.bundles import make_bundle
 
 AT_RICH, GC_RICH = (0.35, 0.15, 0.15, 0.35), (0.15, 0.35, 0.35, 0.15)
-SMALL = ["--windows", "6", "--regions", "24", "--max-train", "30", "--max-test", "20"]
+SMALL = ["--windows", "6", "--regions", "24"]
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +98,18 @@ def test_a_card_is_filled_from_saved_measurements_and_resumed(
     human = next(row for row in genomes if row["part"] == "human")
     gain = human["bits"]["best"][0] - human["bits"]["model"][0]
     assert human["gains"]["best"][0] == pytest.approx(gain, abs=2e-4)
-    assert f"| toy | {results['probes'][0]['mcc']['model'][0]:.3f} [" in text
+    toy = results["probes"][0]
+    assert f"| toy | {toy['family']} | {toy['mcc']['model default'][0]:.3f} [" in text
     assert results["phage_host"]["lengths"]["2000"]["rows"]["6-mers"]["mcc"][0] > 0.9
     # A second run measures nothing and writes the same card.
     assert write(data, bundle, tmp_path) == 0
     assert "measuring" not in capsys.readouterr().err
     assert (bundle / "README.md").read_text(encoding="utf-8") == text
+    # What is not saved is left out of a card of saved results.
+    assert write(data, bundle, tmp_path, "--saved", "--seed", "1") == 0
+    unmeasured = (bundle / "README.md").read_text(encoding="utf-8")
+    assert "Not measured for this card: toy." in unmeasured
+    assert "Not measured for this card: counts" in unmeasured
     # Absent data leave their numbers out.
     (tmp_path / "part").mkdir()
     (tmp_path / "part" / "genomes").symlink_to(data / "genomes")
