@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.embedding.windows import batch_windows
-from genomeformer_cli.core.finetuning.collate import CollatedBatch, Collator
+from genomeformer_cli.core.finetuning.collate import CollatedBatch, Collator, FrozenFeatures
 from genomeformer_cli.core.finetuning.config import TuningConfig
 from genomeformer_cli.core.finetuning.dataset import LabelledRows
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TargetArray
 from genomeformer_cli.core.finetuning.splits import TRAIN, RowIndices
-from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
+from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, reverse_complement_codes
 from genomeformer_cli.core.training.batches import StepBatch
 
 _ORDER, _STRANDS, _MUTATION, _SHIFT = 17, 19, 31, 37
@@ -111,6 +111,7 @@ class TaskBatches:
     _: KW_ONLY
     batch_size: int  # Rows per step.
     seed: int  # Seed of the order, the strands and the augmentation.
+    frozen: FrozenFeatures | None = None  # Features of all rows; None: the model computes them.
 
     def __post_init__(self) -> None:
         self._train = self.rows.splits[TRAIN]
@@ -161,7 +162,13 @@ class TaskBatches:
     def _make_micro_batch(
         self, rows: RowIndices, codes: Sequence[Codes], is_reversed: Sequence[bool]
     ) -> MicroBatch:
-        inputs = self.collator.collate(codes, reverse=is_reversed)
+        read = [
+            reverse_complement_codes(row) if is_row_reversed else row
+            for row, is_row_reversed in zip(codes, is_reversed, strict=True)
+        ]
+        inputs = self.collator.collate(read)
+        if self.frozen is not None:
+            inputs = self.frozen.attach(inputs, read)
         targets = [self.rows.targets[row] for row in self._train[rows]]
         if self.rows.label_space.is_per_base:
             targets = [

@@ -2,11 +2,13 @@
 
 A sequence longer than the window becomes several windows, as in `embed`. The head reads positions
 as one flat list with the row of each, so that padding, windows and lengths do not affect it.
-Shape letters: B rows, W windows, L length, P positions that count, N bases.
+Shape letters: B rows, W windows, L length, P positions that count, N bases, K pooled
+features, D distinct sequences.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,6 +39,8 @@ class CollatedBatch:
     num_rows: int  # B.
     num_bases: int  # Bases of all rows.
     codes_BL: Tensor | None = None  # Base codes, for a motif scanner; 4 is N, 5 is padding.
+    # Features of the rows from before training, pooled; None: the model computes them.
+    pooled_BK: Tensor | None = None
     # Shares of A C G T (B, 4, L) that replace one-hot bases, for gradients by base.
     shares_BRL: Tensor | None = None
 
@@ -69,6 +73,24 @@ class CollatedBatch:
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         mapped: dict[str, Any] = {name: function(tensor) for name, tensor in tensors.items()}
         return replace(self, **mapped)
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenFeatures:
+    """Pooled features of sequences, by the digest of their bases."""
+
+    features_DK: Tensor
+    index: dict[bytes, int]
+
+    def attach(self, batch: CollatedBatch, rows: Sequence[Codes]) -> CollatedBatch:
+        """Return a batch with the features of its rows, each in the direction in which it is read.
+
+        Args:
+            batch: Collated rows.
+            rows: Bases of the rows.
+        """
+        places = torch.tensor([self.index[digest(row)] for row in rows])
+        return replace(batch, pooled_BK=self.features_DK[places])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,3 +166,8 @@ def _padded_codes(rows: Sequence[Codes]) -> Tensor:
     for index, row in enumerate(rows):
         codes_BL[index, : row.size] = row
     return torch.from_numpy(codes_BL)
+
+
+def digest(codes: Codes) -> bytes:
+    """Return a digest of bases."""
+    return hashlib.blake2b(np.ascontiguousarray(codes).data, digest_size=16).digest()

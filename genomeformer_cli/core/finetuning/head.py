@@ -103,6 +103,8 @@ class TaskHead(nn.Module):
 
         The features of a row without a position that counts are 0.
         """
+        if batch.pooled_BK is not None:
+            return batch.pooled_BK
         features_PE = features_PE.float()
         if self.pool == "none":
             return features_PE
@@ -286,6 +288,8 @@ def mean_of_strands(model: Model, features_PE: Tensor, batch: CollatedBatch) -> 
 def _apply_head(
     model: Model, batch: CollatedBatch, tokens_at_once: int, compute: Callable[[Tensor], Tensor]
 ) -> Tensor:
+    if batch.pooled_BK is not None:
+        return compute(batch.pooled_BK)
     if get_head(model).pool != "none":
         return compute(position_features(model, batch, tokens_at_once))
     # The features of a chromosome need many times the memory of its outputs.

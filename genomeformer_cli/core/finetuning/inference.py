@@ -16,7 +16,7 @@ from genomeformer_cli.core.embedding.batch_runner import CPU_TOKENS
 from genomeformer_cli.core.embedding.windows import Numbers, batch_windows
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.finetuning.batches import stack_targets
-from genomeformer_cli.core.finetuning.collate import Collator
+from genomeformer_cli.core.finetuning.collate import CollatedBatch, Collator, FrozenFeatures
 from genomeformer_cli.core.finetuning.context_outputs import ContextOutputs
 from genomeformer_cli.core.finetuning.dataset import LabelledRows
 from genomeformer_cli.core.finetuning.head import both_strand_outputs, get_head, head_outputs
@@ -49,6 +49,7 @@ class Predictor:
     label_space: LabelSpace  # Classes or quantities.
     both_strands: bool  # Average the outputs of both strands.
     tokens_per_batch: int  # Tokens computed at once, padding included.
+    frozen: FrozenFeatures | None = None  # Features of all sequences; None: the model's own.
 
     @torch.inference_mode()
     def outputs(
@@ -124,17 +125,16 @@ class Predictor:
         return min(self.tokens_per_batch, CPU_TOKENS) if is_cpu else self.tokens_per_batch
 
     def _outputs_of_batch(self, rows: Sequence[Codes]) -> list[Tensor]:
-        batch = self.collator.collate(rows).to(self.model.device)
+        batch = self._collate(rows)
         if not self.both_strands:
             return self._split_by_row(
                 head_outputs(self.model, batch, None, self.tokens_per_batch), rows
             )
-        if self.model.is_equivariant and len(batch.tokens_WL) == len(rows):
+        is_whole = len(batch.tokens_WL) == len(rows) and self.frozen is None
+        if self.model.is_equivariant and is_whole:
             mean_outputs = both_strand_outputs(self.model, batch, self.tokens_per_batch)
             return self._split_by_row(mean_outputs, rows)
-        reverse_batch = self.collator.collate(rows, reverse=[True] * len(rows)).to(
-            self.model.device
-        )
+        reverse_batch = self._collate([reverse_complement_codes(row) for row in rows])
         forward, reverse = (
             self._split_by_row(
                 head_outputs(self.model, strand_batch, None, self.tokens_per_batch), rows
@@ -146,6 +146,12 @@ class Predictor:
             (outputs_of_row + (reverse_of_row.flip(0) if per_base else reverse_of_row)) / 2
             for outputs_of_row, reverse_of_row in zip(forward, reverse, strict=True)
         ]
+
+    def _collate(self, rows: Sequence[Codes]) -> CollatedBatch:
+        batch = self.collator.collate(rows)
+        if self.frozen is not None:
+            batch = self.frozen.attach(batch, rows)
+        return batch.to(self.model.device)
 
     def _split_by_row(self, outputs: Tensor, rows: Sequence[Codes]) -> list[Tensor]:
         sizes = [row.size for row in rows] if self.label_space.is_per_base else [1] * len(rows)

@@ -17,6 +17,7 @@ from genomeformer_cli.core.finetuning.batches import TaskBatches, steps_per_epoc
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask
 from genomeformer_cli.core.finetuning.config import FinetuneConfig, TuningConfig
 from genomeformer_cli.core.finetuning.dataset import LabelledRows, class_weights
+from genomeformer_cli.core.finetuning.frozen_features import features_of_training
 from genomeformer_cli.core.finetuning.head import attach_head, get_head, position_features
 from genomeformer_cli.core.finetuning.inference import Predictor, evaluate_predictions
 from genomeformer_cli.core.finetuning.kmer_baseline import (
@@ -30,7 +31,12 @@ from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.metrics import LOSS, bootstrap_interval, choose_metric
 from genomeformer_cli.core.finetuning.motif_scanner import MotifOptions
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
-from genomeformer_cli.core.finetuning.summary import SCRATCH, LinearResult, Origin, SeedResult
+from genomeformer_cli.core.finetuning.summary import (
+    SCRATCH,
+    LinearResult,
+    Origin,
+    SeedResult,
+)
 from genomeformer_cli.core.finetuning.task import FinetuningTask, load_best
 from genomeformer_cli.core.memory_plans.forecast import Step
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
@@ -227,6 +233,10 @@ def train_seed(
     if fit is not None and linear is not None:
         fit.copy_to(linear)
     predictor, loss = finetuning.predictor(model), finetuning.loss
+    frozen = features_of_training(
+        model, predictor.collator, finetuning.rows, finetuning.config, reporter
+    )
+    validator = replace(predictor, frozen=frozen)
     task = FinetuningTask(
         tuning=finetuning.config.tuning,
         loss=loss,
@@ -251,11 +261,12 @@ def train_seed(
                 finetuning.config.tuning,
                 batch_size=config.batch_size,
                 seed=seed,
+                frozen=frozen,
             ),
             config=config,
             memory=MemoryConfig(plan="full"),
             compute=finetuning.config.compute,
-            validate=lambda model_: predictor.evaluate(finetuning.rows, VALIDATION, loss)[0],
+            validate=lambda model_: validator.evaluate(finetuning.rows, VALIDATION, loss)[0],
             task=task,
         ),
         reporter,
