@@ -1,10 +1,12 @@
 """A training step as `pretrain` takes it, and the operations that its formula asks for.
 
-Alone it measures the step of a preset on one thread: CPU seconds of gradients and of the optimizer,
-page faults, operations as torch counts them (causal scores in full), and the share of the speed of
-matrix products of its size in the same process.
+Alone it measures the step of a preset: seconds of gradients and of the optimizer, page faults,
+operations as torch counts them (causal scores in full), and the share of the speed of matrix
+products of its size in the same process, on as many threads. On one thread seconds are CPU time, on
+several wall time.
 
     python benchmarks/training_steps.py [--preset default] [--rows 8] [--repeats 3]
+    python benchmarks/training_steps.py --rows 64 --threads 2   # 262,144 bases, 8 rows at once
 """
 
 from __future__ import annotations
@@ -107,29 +109,39 @@ def main() -> None:
     """Measure the step of a preset."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", default="default")
-    parser.add_argument("--rows", type=int, default=8, help="rows of a step, all at once")
+    parser.add_argument("--rows", type=int, default=8, help="rows of a step")
+    parser.add_argument("--at-once", type=int, default=8, help="rows of a micro batch")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     chosen = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(chosen.threads)
+    clock = time.process_time if chosen.threads == 1 else time.perf_counter
+    num_parts = max(chosen.rows // chosen.at_once, 1)
+    num_rows = num_parts * min(chosen.rows, chosen.at_once)
     tokenizer = build_tokenizer("char")
     config = resolve_config(chosen.preset, None, {}, tokenizer)
     model = build_model(config.model)
-    shape = StepShape(batch=chosen.rows, length=config.model.context, real_ids=range(5, 9))
+    shape = StepShape(
+        batch=num_rows // num_parts, length=config.model.context, real_ids=range(5, 9)
+    )
     examples = random_examples(model, shape)
     optimizers = build_optimizers(model, preset(chosen.preset).training)
-    num_operations, speed = count_flops(model, replace(shape, batch=1)) * chosen.rows, products()
+    num_operations, speed = count_flops(model, replace(shape, batch=1)) * num_rows, products(clock)
     for _ in range(1 + chosen.repeats):
-        before, start = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
+        before, start = resource.getrusage(resource.RUSAGE_SELF), clock()
         model.zero_grad(set_to_none=True)
-        accumulate_gradients(model, examples, MemoryConfig(plan="full"))
-        gradients = time.process_time() - start
+        for _ in range(num_parts):
+            accumulate_gradients(model, examples, MemoryConfig(plan="full"))
+        gradients = clock() - start
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
-        seconds = time.process_time() - start
+        seconds = clock() - start
         after = resource.getrusage(resource.RUSAGE_SELF)
         print(
-            f"{chosen.rows * shape.length:,} bases: gradients {gradients:.2f} s, optimizer "
+            f"{num_rows * shape.length:,} bases on {chosen.threads} threads, "
+            f"{num_rows * shape.length / seconds / 1e3:.1f} kbases/s: "
+            f"gradients {gradients:.2f} s, optimizer "
             f"{seconds - gradients:.2f} s, {after.ru_minflt - before.ru_minflt:,} page faults; "
             f"{num_operations / 1e9:.0f} GFLOP, {num_operations / seconds / speed:.0%} of "
             f"{speed / 1e9:.0f} GFLOP/s",
@@ -137,15 +149,15 @@ def main() -> None:
         )
 
 
-def products() -> float:
-    """Return the operations per CPU second of products of 2,048 rows."""
+def products(clock: Callable[[], float]) -> float:
+    """Return the operations per second of products of 2,048 rows."""
     left, right = torch.randn(2048, 256), torch.randn(256, 1408)
     times: list[float] = []
     for _ in range(5):
-        start = time.process_time()
+        start = clock()
         for _ in range(40):
             torch.mm(left, right)
-        times.append(time.process_time() - start)
+        times.append(clock() - start)
     return 40 * 2 * 2048 * 256 * 1408 / min(times)
 
 

@@ -98,11 +98,14 @@ StepOption = Annotated[
 ]
 
 
-def given_sources(context: Context, **settings: Any) -> SequenceSources:
+def given_sources(
+    context: Context, *, draws_genes: bool = False, **settings: Any
+) -> SequenceSources:
     """Return the sequences that the options of a command choose.
 
     Args:
         context: Context of the command; an option that it does not declare counts as not given.
+        draws_genes: `--gff` without `--feature` names the genes of a picture, not the sequences.
         settings: Other fields of `SequenceSources`, such as `flank`, `rules` and `shard`.
 
     Raises:
@@ -112,11 +115,12 @@ def given_sources(context: Context, **settings: Any) -> SequenceSources:
 
     values = context.params
     features = [name.strip() for text in values.get("feature") or () for name in text.split(",")]
+    is_of_picture = draws_genes and not features
     return SequenceSources(
         files=tuple(values.get("sources") or ()),
         genome=values.get("genome"),
         bed=values.get("bed"),
-        gff=values.get("gff"),
+        gff=None if is_of_picture else values.get("gff"),
         features=tuple(features),
         upstream=values.get("upstream"),
         downstream=values.get("downstream"),

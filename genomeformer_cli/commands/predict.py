@@ -150,7 +150,9 @@ def command(
         raise UsageError(f"invalid form of labels `{base_labels}`", hint="`string` or `rows`")
     if not model:
         raise UsageError("no fine-tuned model is given", hint=EXAMPLE.partition(":  ")[2])
-    selected = given_sources(context, flank=resolved.flank, rules=resolved.regions)
+    selected = given_sources(
+        context, draws_genes=plot is not None, flank=resolved.flank, rules=resolved.regions
+    )
     if resume and not output:
         raise UsageError("`--resume` needs an output file, not standard output", hint="give `-o`")
     from genomeformer_cli.core.finetuning.tracks import TrackRules
@@ -167,6 +169,7 @@ def command(
     files = _Outputs(
         paths=output or [],
         plot=plot,
+        genes=gff,
         rules=TrackRules(labels=tuple(classes or ()), threshold=threshold, merge=merge_within),
         by_base=base_labels == "rows",
         as_json=as_json,
@@ -180,6 +183,7 @@ class _Outputs:
 
     paths: list[Path]  # Tables and tracks; empty: a table on standard output, or only a picture.
     plot: Path | None
+    genes: Path | None  # Annotation of the genes of the picture; None: that of the sources.
     rules: TrackRules
     by_base: bool  # Write one row per base.
     as_json: bool
@@ -218,8 +222,9 @@ def _predict(request: PredictRequest, files: _Outputs) -> None:
                 _write_table(prediction, files, path, counts)
             counts = SilentReporter()
         if files.plot is not None:
-            genes = Path(request.config.genes) if request.config.genes else None
-            view = tracks.view_prediction(prediction, files.rules, genes, reporter, counts=counts)
+            view = tracks.view_prediction(
+                prediction, files.rules, files.genes, reporter, counts=counts
+            )
             draw_genome(view, files.plot)
             reporter.note(f"picture: {files.plot}")
         elif not files.paths:

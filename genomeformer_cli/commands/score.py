@@ -99,7 +99,8 @@ def command(
     precision: PrecisionOption = "auto",
 ) -> None:
     """Score sequences, variants or substitutions by probability, tab-separated, in input order."""
-    selected = given_sources(context)
+    draws_genes = plot is not None and per_base is not None
+    selected = given_sources(context, draws_genes=draws_genes)
     if (plot and not (ism or per_base)) or (per_base and (ism or vcf)) or (ism and vcf):
         raise UsageError(
             "invalid combination of options",

@@ -216,3 +216,11 @@ def test_bed_without_a_genome_names_the_option(run_cli: RunCommand, tmp_path: Pa
     path = tmp_path / "regions.bed"
     path.write_text(bed_text(rows(9)), encoding="utf-8")
     assert_failure(run_cli("finetune", str(path)), "is BED, and has no sequences")
+
+
+@pytest.mark.parametrize("name", ["x.vcf", "x.txt"])
+def test_variants_are_named_as_such(run_cli: RunCommand, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\nc\t3\t.\tA\tC\n")
+    done = run_cli("finetune", str(path))
+    assert_failure(done, "is VCF, and has no labelled sequences", hint="evaluate --variants")

@@ -226,6 +226,8 @@ def test_parts_of_another_job_are_not_used(
         ("-o x.bed", "needs predictions along the records", "--tile"),
         ("-o x.bed --tile 40 --class 7", "the model has no class `7`", "`0`, `1`"),
         ("-o x.bed --tile 40 --threshold nan", "invalid `--threshold nan`", "number"),
+        ("-o x.bed --tile 40 --threshold 1.1", "scores are probabilities", "from 0 to 1"),
+        ("-o x.bed --tile 40 --threshold -0.1", "scores are probabilities", "from 0 to 1"),
         ("-o x.bw --tile 40 --class 0 --class 1", "a track of scores holds one class", "--class"),
         ("--plot x.bmp --tile 40", "unknown picture format", "`.html`"),
         ("--tile 40 --resume", "`--resume` needs an output file", "-o"),
@@ -320,7 +322,7 @@ def test_pictures_of_a_scan(run_cli: RunCommand, genome: Path, tmp_path: Path, s
     annotation.write_text(
         "##gff-version 3\none\tx\tgene\t101\t400\t.\t-\t.\tID=g1;Name=rep</script>A\n"
     )
-    genes = ("--set", f"genes={annotation}")
+    genes = ("--gff", str(annotation))
     done = scan(run_cli, genome, "--threshold", "0.3", *genes, "--plot", str(picture))
     assert done.out == ""
     assert picture.stat().st_size > 1_000

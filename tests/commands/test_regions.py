@@ -179,7 +179,7 @@ def test_the_annotation_is_that_of_the_cache_the_genome_or_a_file(
         ("x.gbk --feature gene --gff x.gbk", "`--gff` needs a genome", 2),
         ("x.fa --feature gene", "`x.fa` has no annotation", 2),
         ("x.gbk --feature tRNA", "no features for `--feature trna`", 1),
-        ("n.fa --tile 3", "no tile of 3 bases", 1),
+        ("n.fa --tile 3", "no tile of 3 bases has a base other than N", 1),
         ("--genome x.fa --gff y.gff --feature gene", "no sequence of `x.fa` is annotated", 1),
     ],
 )
@@ -210,3 +210,12 @@ def test_shards_of_tiles_are_every_nth_row(
         part = tmp_path / f"{first}.npy"
         run_cli(*line, "--shard", f"{first}/3", "-o", str(part))
         assert (np.load(whole)[first - 1 :: 3] == np.load(part)).all()
+
+
+def test_tiles_with_too_many_n_name_the_setting(
+    run_cli: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("n.fa").write_text(">n\nNNNANNNA\n")
+    done = run_cli("embed", "n.fa", "--tile", "4", "--set", "regions.max_n=0.5", *MODEL)
+    assert_failure(done, "no more N than `regions.max_n=0.5`", hint="raise `regions.max_n`")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from genomeformer_cli.core.attention.kernels.product_weights import ProductWeight
 from genomeformer_cli.core.embedding.features import check_layers, combine_layers
 from genomeformer_cli.core.embedding.windows import (
     Numbers,
@@ -27,9 +28,12 @@ from genomeformer_cli.core.inference.cost import BatchCost
 from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.tokenizers.protocol import Ids
 
 CPU_TOKENS, DEVICE_TOKENS = 2_048, 65_536
+# Products in int8 or bfloat16 are so fast that the cost of every operation beside them counts.
+REDUCED_TOKENS = 4_096
 SLICE = 16_384
 
 Tokens = npt.NDArray[np.integer[Any]]
@@ -41,6 +45,14 @@ UseFeatures = Callable[[Numbers, Tokens, Tensor], None]
 def no_progress(num_bases: int) -> None:
     """Ignore progress."""
     del num_bases
+
+
+def _default_tokens(model: Model) -> int:
+    """Return the batch size that suits the device and the precision of the products."""
+    if model.device.type != "cpu":
+        return DEVICE_TOKENS
+    is_reduced = any(isinstance(weight, ProductWeight) for weight in model.parameters())
+    return REDUCED_TOKENS if is_reduced else CPU_TOKENS
 
 
 class BatchRunner:
@@ -69,8 +81,7 @@ class BatchRunner:
         self.layers = layers
         self._mean_of_layers = mean
         check_layers(model, layers, mean=mean)
-        default = CPU_TOKENS if model.device.type == "cpu" else DEVICE_TOKENS
-        self._tokens_per_batch = tokens_per_batch or default
+        self._tokens_per_batch = tokens_per_batch or _default_tokens(model)
         self._cost = BatchCost.of_model(model)
 
     def run_batches(

@@ -85,6 +85,11 @@ def hit_threshold(space: LabelSpace, rules: TrackRules) -> float:
     if rules.threshold is not None:
         if math.isnan(rules.threshold):
             raise UsageError("invalid `--threshold nan`", hint="give a number")
+        if space.kind is not TaskKind.REGRESSION and not 0 <= rules.threshold <= 1:
+            raise UsageError(
+                f"invalid `--threshold {rules.threshold:g}`: scores are probabilities",
+                hint="give a number from 0 to 1, such as 0.9",
+            )
         return rules.threshold
     if space.kind is TaskKind.REGRESSION:
         raise UsageError(

@@ -13,6 +13,7 @@ from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.formats.parquet import is_parquet, parquet_table
 from genomeformer_cli.core.formats.tables import TableRow, TextTable, read_table
 from genomeformer_cli.core.formats.text import STDIN, local_copy, read_lines, require_text
+from genomeformer_cli.core.formats.vcf import is_vcf
 
 SPLIT_NAMES = {
     "train": "train",
@@ -124,6 +125,11 @@ def read_labelled(
             examples = tuple(_of_fasta(place, display_name, split))
             return LabelledFile(
                 examples=examples, count=RowCount(read=len(examples), used=len(examples))
+            )
+        if is_vcf(place, display_name=display_name):
+            raise FormatError(
+                f"`{display_name}` is VCF, and has no labelled sequences",
+                hint="labelled variants are ranked by `genomeformer evaluate --variants`",
             )
         table = read_table(place, display_name=display_name)
         has_sequences = table.find(columns.sequence or SEQUENCE) is not None

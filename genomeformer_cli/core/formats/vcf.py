@@ -64,6 +64,16 @@ def read_variants(path: Path, *, display_name: str | None = None) -> Iterator[Va
             )
 
 
+def is_vcf(path: Path, *, display_name: str | None = None) -> bool:
+    """Return True if the first line names the format, as VCF requires.
+
+    Raises:
+        FormatError: The file cannot be read, or is not text.
+    """
+    first = next(read_lines(path, display_name=display_name), None)
+    return first is not None and first[1].startswith("##fileformat=VCF")
+
+
 def row_columns(line: str, where: str) -> list[str]:
     """Return CHROM POS ID REF ALT of a row; blanks separate columns in a row without tabs.
 

@@ -184,8 +184,6 @@ def read_genes(
     look: Look,
     annotation: Path | None,
     reporter: Reporter,
-    *,
-    hint: str = "name an annotation with `--set genes=FILE`",
 ) -> Iterator[Gene]:
     """Yield the genes of the files that have an annotation.
 
@@ -193,7 +191,6 @@ def read_genes(
         look: Result of reading the sources.
         annotation: Annotation of the first file; None: that of the cache, or a GenBank file itself.
         reporter: Receives a note if there are none.
-        hint: Remedy in that note.
 
     Raises:
         AnnotationError: The annotation cannot be read.
@@ -217,7 +214,7 @@ def read_genes(
                     name=feature.gene or feature.locus_tag or feature.id,
                 )
     if not has_annotation:
-        reporter.note(f"the picture has no genes: {hint}")
+        reporter.note("the picture has no genes: name an annotation with `--gff`")
 
 
 def _genes_of(features: Sequence[Feature]) -> list[Feature]:

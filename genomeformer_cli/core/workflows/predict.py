@@ -63,8 +63,6 @@ class PredictConfig:
 
     rows: PredictOptions = field(default_factory=PredictOptions)  # Options of the computation.
     flank: int = 100  # Bases on each side of a variant.
-    # Annotation of the genes in a picture; None: that of the genome in the cache or of GenBank.
-    genes: str | None = None
     # Rarely changed rules of tiles.
     regions: RegionConfig = field(default_factory=RegionConfig)
 

@@ -89,8 +89,7 @@ class BasePicture:
         if self._num_spliced:
             regions = count_noun(self._num_spliced, "region")
             reporter.warn(f"the picture leaves out {regions} whose sequence is spliced")
-        hint = "give a GenBank file, or a genome of the cache with an annotation"
-        genes = read_genes(self._look, annotation, reporter, hint=hint)
+        genes = read_genes(self._look, annotation, reporter)
         return self._lane.view(title, "bits per base", genes)
 
 

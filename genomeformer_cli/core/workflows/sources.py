@@ -240,9 +240,10 @@ def _tiles(files: Sequence[NamedFile], rules: TileRules, reporter: Reporter) -> 
     for record in _records(files, reporter):
         yield from tile_queries(record, rules, count)
     if not count.used:
+        limit = f", or no more N than `regions.max_n={rules.max_n:g}`" if rules.max_n < 1 else ""
         raise InputError(
-            f"no tile of {rules.width:,} bases has a base other than N, or few enough of N",
-            hint="give sequences with bases, or raise `max_n`",
+            f"no tile of {rules.width:,} bases has a base other than N{limit}",
+            hint="give sequences with bases" + (", or raise `regions.max_n`" if limit else ""),
         )
     if count.left_out:
         reporter.note(
