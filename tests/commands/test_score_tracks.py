@@ -120,13 +120,18 @@ def test_a_picture_shows_the_bits_and_genes(
         "tiles": (str(genome), "--tile", "30"),
         "regions": ("--genome", str(genome), "--bed", str(bed)),
     }[kind]
-    options = (*CPU, "--per-base", str(table), "--plot", str(page))
+    options = [*CPU, "--per-base", str(table), "--plot", str(page)]
+    if has_genes := kind == "tiles":
+        genes = tmp_path / "genes.gff3"
+        genes.write_text("##gff-version 3\none\tx\tgene\t11\t40\t.\t-\t.\tID=g1;Name=rep\n")
+        options += ["--gff", str(genes)]
     done = run_cli("score", *sources, *options)
     assert done.exit_code == 0, done.err
-    assert "the picture has no genes: give a GenBank file" in done.err
+    assert ("the picture has no genes: name an annotation with `--gff`" in done.err) != has_genes
     text = page.read_text().partition('id="view-data">')[2].partition("</script>")[0]
     data = json.loads(text)
     assert (data["binWidth"], data["showsMeans"], data["hits"]) == (1, True, [])
+    assert [gene[-1] for gene in data["genes"]] == (["rep"] if has_genes else [])
     (lane,) = data["lanes"]
     shown = dict(zip([row["name"] for row in data["records"]], lane["values"], strict=True))
     assert set(shown) == ({"one"} if kind == "regions" else set(RECORDS))
