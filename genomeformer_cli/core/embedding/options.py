@@ -159,10 +159,12 @@ def _recommended(loaded: LoadedModel, pool: str) -> EmbeddingRule:
         **loaded.rules,
     }
     if name not in rules:
-        known = ", ".join(f"`{AUTO}:{other}`" for other in loaded.rules if other != AUTO)
+        rule_names = ", ".join(f"`{AUTO}:{rule}`" for rule in loaded.rules if rule != AUTO)
         raise ConfigError(
             f"the model recommends no pooling `{pool}`",
-            hint=f"choose one of {known}" if known else "leave `--pool` out, or give `mean`",
+            hint=f"choose one of {rule_names}"
+            if rule_names
+            else "leave `--pool` out, or give `mean`",
         )
     if rules[name].pool not in get_args(Pool) or rules[name].pool.startswith((AUTO, "none")):
         raise ConfigError(

@@ -71,9 +71,9 @@ class RunRecord:
 
     def _crate(self, folder: Path, *, is_successful: bool) -> Entity:
         inputs = list(_entities(self.inputs, folder))
-        # A bundle that is verified before it has its name is no model that was given.
-        given = [path for path in self.models if path.is_dir()]
-        models = [entity for path in given for entity in _model(path, folder)]
+        # Bundles that are verified before they have a name are not models of the run.
+        folders = [path for path in self.models if path.is_dir()]
+        models = [entity for path in folders for entity in _model(path, folder)]
         outputs = list(_entities(self.outputs, folder))
         inside = {
             part["@id"]
