@@ -316,4 +316,6 @@ PARTS = (
 )
 
 if __name__ == "__main__":
+    # Ended from outside, it ends its part too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(sys.argv[1:]))
