@@ -52,7 +52,12 @@ GRID: dict[str, dict[str, Plain]] = {
         },
         "head": {"tuning": {"method": "head"}, "training": {"learning_rate": 5e-3}},
     },
-    "motifs": {"motifs 128": {"tuning": {"motif_filters": 128}}},
+    "motifs": {
+        "motifs 128": {"tuning": {"motif_filters": 128}},
+        "motifs 128, dropout 0.4": {
+            "tuning": {"motif_filters": 128, "dropout": 0.4, "head_rate": 1.0}
+        },
+    },
     "adapt": {"adapt 2": {"adapt": 2.0}},
     # Three seeds of a cell, and their mean prediction.
     "ensemble": {"mean of 3 seeds": {"members": "all"}},
