@@ -1,8 +1,8 @@
 """Cost of many inputs: time and memory per item as their number grows.
 
-Sequences: reads of real genomes through `embed`, `score` and, with `--classifier`, `predict`, an
-eighth to all of `--most` (`--parts`). Genomes: files cut from real genomes through `fetch --file`
-and `tokenize`, then the first step of `pretrain`. Assemblies: `fetch --taxon` from a small NCBI on
+Sequences: reads of real genomes through `embed`, `score` and, with `--classifier`, `predict` and
+`explain` (gradients as three files, and motifs), an eighth to all of `--most` (`--parts`).
+Genomes: files cut from real genomes through `fetch --file` and `tokenize`, then the first step of `pretrain`. Assemblies: `fetch --taxon` from a small NCBI on
 the loopback interface that serves one genome under many accessions and fails 5 % of the requests
 for files; the largest fetch is also killed (SIGKILL) at half and run again.
 
@@ -105,7 +105,7 @@ def report(name: str, counts: list[int], costs: list[tuple[float, float]], most:
 
 def measure_sequences(chosen: argparse.Namespace, folder: Path) -> None:
     """Measure commands that have a row per sequence."""
-    reads = list(islice(pieces(chosen.genomes, READ), chosen.most))
+    reads = list(islice(pieces(chosen.genomes, chosen.length), chosen.most))
     counts = [len(reads) // part for part in chosen.parts]
     commands = {
         "embed": ["embed", "-o", str(folder / "x.npy")],
@@ -114,6 +114,10 @@ def measure_sequences(chosen: argparse.Namespace, folder: Path) -> None:
     if chosen.classifier:
         table = str(folder / "p.tsv")
         commands["predict"] = ["predict", "--model", chosen.classifier, "-o", table]
+        explain = ["explain", "--model", chosen.classifier, "--attribution", "grad", "-o", table]
+        arrays, track = str(folder / "x.npz"), str(folder / "x.bedgraph")
+        commands["explain"] = [*explain, "-o", arrays, "-o", track]
+        commands["motifs"] = [*explain, "--motifs"]
     if chosen.only:
         commands = {chosen.only: commands[chosen.only]}
     for name, (command, *options) in commands.items():
@@ -238,12 +242,14 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=("sequences", "genomes", "assemblies"))
     parser.add_argument("--genomes", type=Path, required=True)
     parser.add_argument("--most", type=int, default=20_000)
-    parser.add_argument("--classifier", help="fine-tuned model for `predict`")
+    parser.add_argument("--length", type=int, default=READ, help="bases of a read")
+    parser.add_argument("--classifier", help="fine-tuned model for `predict`, `explain`")
     parser.add_argument(
         "--parts", type=int, nargs="+", default=[8, 4, 2, 1], help="divisors of `--most`: the sizes"
     )
     parser.add_argument("--no-kill", dest="kill", action="store_false")
-    parser.add_argument("--only", choices=("embed", "score", "predict"), help="one command")
+    commands = ("embed", "score", "predict", "explain", "motifs")
+    parser.add_argument("--only", choices=commands, help="one command")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         works = {
