@@ -2,9 +2,10 @@
 
 Sequences: reads of real genomes through `embed`, `score` and, with `--classifier`, `predict` and
 `explain` (gradients as three files, and motifs), an eighth to all of `--most` (`--parts`).
-Genomes: files cut from real genomes through `fetch --file` and `tokenize`, then the first step of `pretrain`. Assemblies: `fetch --taxon` from a small NCBI on
-the loopback interface that serves one genome under many accessions and fails 5 % of the requests
-for files; the largest fetch is also killed (SIGKILL) at half and run again.
+Genomes: files cut from real genomes through `fetch --file` and `tokenize`, then the first step of
+`pretrain`. Assemblies: `fetch --taxon` from a small NCBI on the loopback interface that serves one
+genome under many accessions and fails 5 % of the requests for files; the largest fetch is also
+killed (SIGKILL) at half and run again.
 
 Every command is a process of its own, on one core: CPU seconds and peak memory. A cost that does
 not depend on the number is the basis of the extrapolation to a million; start-up is the intercept
