@@ -86,6 +86,7 @@ def draw_motifs(
             motif, match = rows[index].motif, rows[index].match
             draw_logo(axes, motif.frequencies_WR * motif.bits[:, None], first=1)
             axes.set_ylim(0, 2)
+            axes.set_xticks(range(1, len(motif.bits) + 1))
             text = f"{source}: {motif.name}, {motif.num_seqlets:,} seqlets"
             if match is not None:
                 text += f", {match.name} ({match.similarity:.2f}, p {match.p_value:.3f})"
