@@ -295,9 +295,11 @@ class _Motifs:
         from genomeformer_cli.render import motifs
 
         self._find, self._reporter = explain_motifs.find_beside_twin, reporter
-        self._references, self._method = explain_motifs.read_known(match), Method(method)
-        explainer = load_answer(request, self._method, target, reporter=reporter)
-        self._explainer = explain_motifs.check_fine_tuned(explainer)
+        references = explain_motifs.read_known(match)
+        explainer = load_answer(request, Method(method), target, reporter=reporter)
+        self._search = explain_motifs.MotifSearch(
+            explain_motifs.check_fine_tuned(explainer), Method(method), references
+        )
         self.columns: tuple[str, ...] = motifs.COLUMNS
         self.document = motifs.motif_json
         title = f"motifs ({method}), {explainer.loaded.folder.name}"
@@ -308,8 +310,7 @@ class _Motifs:
         self._line = motifs.motif_line
 
     def records(self, look: Look, noun: str) -> Iterator[FoundMotif]:
-        del noun
-        return self._find(self._explainer, look, self._method, self._references, self._reporter)
+        return self._find(self._search, look, self._reporter, noun)
 
     def rows(self, record: FoundMotif) -> Iterable[bytes]:
         return (self._line(record),)

@@ -154,7 +154,7 @@ def test_no_motif_is_said_and_drawn_by_nothing(run_cli: RunCommand, tmp_path: Pa
     line = ("explain", str(fasta), "--motifs", "--attribution", "grad", "--model", str(folder))
     done = run_cli(*line, "--device", "cpu", "--workers", "1", *outputs)
     assert done.exit_code == 0, done.err
-    assert "the model has no motif of 20 seqlets or more in 5 sequences" in done.err
+    assert "the model has no motif of 20 seqlets or more in 5 records" in done.err
     for path in paths[2:]:
         assert not path.exists()
         assert f"nothing to show: `{path}` was not written" in done.err.replace("\n", " ")

@@ -70,12 +70,17 @@ def check_fine_tuned(explainer: Explainer) -> TaskExplainer:
     return explainer
 
 
+@dataclass(frozen=True)
+class MotifSearch:
+    """Motifs that are searched for."""
+
+    explainer: TaskExplainer
+    method: Method  # Method of attribution.
+    references: Sequence[Motif]  # Known motifs.
+
+
 def find_beside_twin(
-    explainer: TaskExplainer,
-    look: Look,
-    method: Method,
-    references: Sequence[Motif],
-    reporter: Reporter,
+    search: MotifSearch, look: Look, reporter: Reporter, noun: str = "record"
 ) -> Iterator[FoundMotif]:
     """Yield the motifs of a fine-tuned model, then those of the model with random weights.
 
@@ -83,7 +88,8 @@ def find_beside_twin(
     """
     options = MotifOptions()
     finders = {MODEL: MotifFinder(options), TWIN: MotifFinder(options)}
-    for record in attribute_records(explainer, look, method, reporter, "sequence"):
+    explainer, method = search.explainer, search.method
+    for record in attribute_records(explainer, look, method, reporter, noun):
         _add(finders[MODEL], record)
     twin = _twin(explainer)
     with reporter.track(f"attributing, {TWIN}", look.num_bases, "bases") as tracker:
@@ -97,11 +103,11 @@ def find_beside_twin(
     if not motifs_of[MODEL]:
         reporter.warn(
             f"the model has no motif of {options.min_seqlets} seqlets or more in "
-            f"{count_noun(look.num_records, 'sequence')}: give more sequences"
+            f"{count_noun(look.num_records, noun)}: give more sequences"
         )
     for source, motifs in motifs_of.items():
         for motif in motifs:
-            match = match_motif(motif, references)
+            match = match_motif(motif, search.references)
             yield FoundMotif(source=source, motif=motif, match=match)
 
 
