@@ -210,8 +210,9 @@ def _cluster(seqlets: Sequence[_Seqlet], options: MotifOptions) -> list[Motif]:
         return []
     forms_FNX = _forms(np.stack([seqlet.letters_XR for seqlet in seqlets]), options)
     centre_SX = forms_FNX[options.max_shift, :_SEEDS]
-    similarity_SS = np.max([form_NX[:_SEEDS] @ centre_SX.T for form_NX in forms_FNX], axis=0)
-    is_near_SS = similarity_SS >= options.similarity
+    is_near_SS = np.zeros((len(centre_SX), len(centre_SX)), dtype=bool)
+    for form_NX in forms_FNX:
+        is_near_SS |= form_NX[:_SEEDS] @ centre_SX.T >= options.similarity
     is_seed_S = np.ones(len(centre_SX), dtype=bool)
     is_left_N = np.ones(len(seqlets), dtype=bool)
     motifs = []
