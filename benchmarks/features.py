@@ -2,12 +2,14 @@
 
     python benchmarks/features.py embed --tasks FOLDER --cache CACHE [--source random]
     python benchmarks/features.py score --tasks FOLDER --cache CACHE --output scores.tsv
+    python benchmarks/features.py probe --tasks FOLDER --cache CACHE --output probes.tsv
     python benchmarks/features.py choose scores.tsv --output rules.tsv
 
 Rows are drawn from `train` and `val` of each task; `test` is never read. `embed` stores the
 statistics of all layers of each row. `score` fits a ridge classifier on the training rows for every
 rule (its strength is selected on a fifth of them) and measures it on the validation rows: kernels
-of concatenated features are sums of kernels, so that a rule costs one factorisation.
+of concatenated features are sums of kernels, so that a rule costs one factorisation. `probe` fits
+the logistic regression of `evaluate` for the rules of `FINALISTS`, in the same format.
 Shape letters: N rows, L length, E width, C combined columns, F folds' rows.
 """
 
@@ -26,7 +28,8 @@ import torch
 from genomeformer_cli.core.evaluation.class_metrics import correlation
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
 from genomeformer_cli.core.evaluation.kmers import kmer_counts, one_hot, square_roots
-from genomeformer_cli.core.evaluation.probes import class_numbers
+from genomeformer_cli.core.evaluation.probe_metrics import measure_probe
+from genomeformer_cli.core.evaluation.probes import Fold, class_numbers, run_probe
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite
 from genomeformer_cli.core.inference.precision import convert_linear_layers
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
@@ -40,6 +43,7 @@ NUM_BINS = 8
 BINNED_LAYERS = (0, 1, 2, 3, 4, 6, 8)
 PRODUCT_LAYERS = (8,)
 TOKENS_PER_BATCH = 2_048
+FINALISTS = ("6 mean", "7 mean", "8 mean", "1+6 mean", "6+8 mean", "8 moments", "6 bins8")
 STRENGTHS = (0.003, 0.03, 0.3, 3.0)
 # Rows of each split: bases, fewest and most rows.
 ROWS = {"train": (90_000, 240, 700), "val": (50_000, 120, 350)}
@@ -54,7 +58,7 @@ FAMILIES = {
 def main() -> None:
     """Run one step."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=("embed", "score", "choose"))
+    parser.add_argument("step", choices=("embed", "score", "probe", "choose"))
     parser.add_argument("scores", type=Path, nargs="*")
     parser.add_argument("--model")
     parser.add_argument("--source", choices=("model", "random"), default="model")
@@ -90,7 +94,8 @@ def main() -> None:
         done = {line.split("\t")[0] for line in options.output.open()}
     for task in tasks:
         if task.name not in done:
-            rows = list(score(task, options.cache, options.seed))
+            measure = score if options.step == "score" else probe
+            rows = list(measure(task, options.cache, options.seed))
             with options.output.open("a") as file:
                 for source, rule, width, value in rows:
                     file.write(f"{task.name}\t{source}\t{rule}\t{width}\t{value:.4f}\n")
@@ -298,9 +303,12 @@ def choose(paths: list[Path], output: Path | None) -> None:
         task, source, rule, width, value = line.split("\t")
         by_source.setdefault(source, {}).setdefault(task, {})[rule] = float(value)
         widths[rule] = width
-    model, counts = by_source["model"], by_source["counts"]
+    model, counts = by_source["model"], by_source.get("counts", {})
     tasks = sorted(model)
-    kmers = {task: max(v for r, v in counts[task].items() if "mers" in r) for task in tasks}
+    kmers = {
+        task: max((v for r, v in counts.get(task, {}).items() if "mers" in r), default=np.nan)
+        for task in tasks
+    }
     groups = {"all": tasks}
     groups |= {kind: [task for task in tasks if family_of(task) == kind] for kind in FAMILIES}
     names = [rule for rule in model[tasks[0]] if all(rule in model[task] for task in tasks)]
@@ -332,6 +340,22 @@ def choose(paths: list[Path], output: Path | None) -> None:
                     file.write("\t".join([source, rule, widths[rule], *cells]) + "\n")
     best = [f"{np.mean([kmers[task] for task in group] or [0]):.3f}" for group in groups.values()]
     print(f"| best k-mers of each task | | {' | '.join(best)} | | | |")
+
+
+def probe(task: Task, cache: Path, seed: int) -> Iterator[tuple[str, str, int, float]]:
+    """Yield source, rule, width and correlation of a logistic regression on the validation rows."""
+    splits = np.array([example.split for example in task.examples])
+    train, test = np.flatnonzero(splits == "train"), np.flatnonzero(splits == "val")
+    shuffled, size = np.random.default_rng([seed, 29]).permutation(train.size), train.size // 5
+    fold = Fold(
+        train=np.sort(train[shuffled[size:]]), validation=np.sort(train[shuffled[:size]]), test=test
+    )
+    with np.load(cache / f"{task.name}.model.npz") as features:
+        for rule in FINALISTS:
+            parts = [features[name].astype(np.float32) for name in rules()[rule]]
+            vectors = np.concatenate(parts, axis=1)
+            predictions = run_probe("logistic", vectors, task, [fold])
+            yield "model", rule, vectors.shape[1], measure_probe(predictions, seed).mcc.value
 
 
 def ridge(

@@ -44,7 +44,6 @@ from genomeformer_cli.core.store.layout import Store
 Rows = npt.NDArray[np.int64]
 # Rows of each split: bases, fewest and most rows.
 ROWS = {"train": (70_000, 200, 700), "val": (35_000, 100, 300), "test": (90_000, 300, 900)}
-BEFORE = EmbedOptions(pool="mean", layers="6")
 KS = range(1, 8)
 
 
@@ -105,7 +104,7 @@ def measure(task: Task, models: dict[str, LoadedModel], seed: int) -> dict[str, 
         return measure_probe(of_validation, seed).mcc.value, of_test
 
     predictions: dict[str, ProbePredictions] = {}
-    rules = rules_of(models["model"], family)
+    rules = {"default": EmbedOptions(), "kind": EmbedOptions.of_rule(family)}
     for source, loaded in models.items():
         for rule, vectors in embed(loaded, codes, list(rules.values())).items():
             names = [name for name, options in rules.items() if options.resolve(loaded) == rule]
@@ -120,9 +119,8 @@ def measure(task: Task, models: dict[str, LoadedModel], seed: int) -> dict[str, 
     bases = one_hot(codes)
     if bases is not None:
         predictions["one-hot"] = predict(bases)[1]
-    pairs = [("model default", "random default"), ("model family", "random family")]
-    pairs += [(f"model {rule}", "k-mers") for rule in ("default", "family")]
-    pairs += [("model default", "model before")]
+    pairs = [(f"model {rule}", f"random {rule}") for rule in rules]
+    pairs += [(f"model {rule}", "k-mers") for rule in rules]
     return {
         "task": task.name,
         "family": family,
@@ -132,19 +130,8 @@ def measure(task: Task, models: dict[str, LoadedModel], seed: int) -> dict[str, 
         "gain": {
             f"{one} - {other}": interval(mcc_gain(predictions[one], predictions[other], seed))
             for one, other in pairs
-            if one in predictions and other in predictions
         },
     }
-
-
-def rules_of(loaded: LoadedModel, family: str) -> dict[str, EmbedOptions]:
-    """Return the default rule, that of the kind of label, and the rule before, where they exist."""
-    rules = {"default": EmbedOptions()}
-    if family in loaded.rules:
-        rules["family"] = EmbedOptions.of_rule(family)
-    if loaded.model.config.depth >= max(map(int, BEFORE.layers.split(","))):
-        rules["before"] = BEFORE
-    return rules
 
 
 def interval(value: Any) -> list[float]:
@@ -187,7 +174,7 @@ def embed(
 def report(lines: list[dict[str, Any]], table: Path | None) -> None:
     """Print the table of all tasks and the counts."""
     lines = sorted(lines, key=lambda line: (line["family"], line["task"]))
-    columns = ("model before", "model default", "random default", "model family", "random family")
+    columns = ("model default", "random default", "model kind", "random kind")
     print(f"| task | kind | {' | '.join(columns)} | k-mers | one-hot |")
     print("|---" * (len(columns) + 4) + "|")
     for line in lines:
@@ -206,7 +193,7 @@ def report(lines: list[dict[str, Any]], table: Path | None) -> None:
         gains = np.array([line["gain"][pair] for line in lines])
         ahead, beyond, behind = (gains > 0)[:, 0].sum(), (gains[:, 1] > 0).sum(), gains[:, 2] < 0
         print(f"| {pair} | {gains[:, 0].mean():.3f} | {ahead} | {beyond} | {behind.sum()} |")
-    for rule in ("default", "family"):
+    for rule in ("default", "kind"):
         placed = [line for line in lines if "one-hot" in line["mcc"]]
         wins = [
             line["task"]
