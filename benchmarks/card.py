@@ -30,6 +30,7 @@ from card_likelihood import Arrays, LikelihoodConfig, measure_likelihood
 from features import draw
 from frozen_vectors import ROWS
 from frozen_vectors import measure as measure_vectors
+from int8_record import describe as describe_int8
 from phage_genomes import PhageHostConfig
 from phage_host import MODEL, TWIN, Cache
 from phage_host import measure as measure_phages
@@ -255,6 +256,7 @@ def render(
         model=loaded.model.config,
         num_parameters=loaded.model.num_parameters,
         layers=loaded.layers,
+        int8="" if loaded.int8 is None else describe_int8(loaded.int8),
         name=results.get("name", folder.name),
         results=results,
         organisms=organisms,

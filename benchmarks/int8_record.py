@@ -40,8 +40,8 @@ from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.seal import seal
 
-# Paragraph of the card, at the end of the section before this heading.
-PARAGRAPH, AFTER_PARAGRAPH = "On processors with AVX-512 VNNI,", "## Held-out results\n"
+# Paragraph of the card, at the end of this section.
+PARAGRAPH, SECTION = "On processors with AVX-512 VNNI,", "## Use\n"
 READ, NUM_READS, WINDOW = 150, 1_000, 4_096
 SILENT = SilentReporter()
 
@@ -142,9 +142,13 @@ def write_record(folder: Path, record: Int8Record) -> None:
         folder / CONFIG_FILE, {**described, "inference": {"int8": dataclasses.asdict(record)}}
     )
     card = (folder / CARD_FILE).read_text()
-    before, heading, after = card.partition(AFTER_PARAGRAPH)
-    kept = before.partition(PARAGRAPH)[0].rstrip("\n")
-    write_text(folder / CARD_FILE, f"{kept}\n\n{describe(record)}\n\n{heading}{after}")
+    start = card.find(PARAGRAPH)
+    if start < 0:
+        start = card.index("\n## ", card.index(SECTION) + 1) + 1
+        before, after = card[:start], card[start:]
+    else:
+        before, after = card[:start], card[card.index("\n\n", start) + 2 :]
+    write_text(folder / CARD_FILE, f"{before}{describe(record)}\n\n{after}")
     seal(folder)
 
 
