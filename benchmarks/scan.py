@@ -27,7 +27,7 @@ from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetune
 from genomeformer_cli.core.finetuning.head import attach_head
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
-from genomeformer_cli.core.model_io.model_folder import read_model
+from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.protocol import Model
@@ -71,7 +71,7 @@ def attach_and_save(model: Model, folder: Path) -> None:
     task = SavedTask(name="scan", targets=space, pool="mean", window=512, longest=200)
     attach_head(model, task.build_head(model))
     folder.mkdir()
-    write_finetuned(model, CharTokenizer(), task, folder)
+    write_finetuned(LoadedModel(model, CharTokenizer(), folder), task, folder)
     seal(folder)
 
 

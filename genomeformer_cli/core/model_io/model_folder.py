@@ -52,9 +52,8 @@ class LoadedModel:
     model: Model  # Model in evaluation mode.
     tokenizer: Tokenizer  # Tokenizer of the model.
     folder: Path  # Source folder.
-    layers: str = (
-        "last"  # Recommended layers of one base, in the syntax of `rows.layers` of `embed`.
-    )
+    # Recommended layers of one base, in the syntax of `rows.layers` of `embed`.
+    layers: str = "last"
     # Recommended vectors of sequences: `auto`, and by kind of label.
     rules: Mapping[str, EmbeddingRule] = field(default_factory=dict)
     int8: Int8Record | None = None  # Error of the model in int8; None: not measured.
