@@ -71,7 +71,9 @@ def attach_and_save(model: Model, folder: Path) -> None:
     task = SavedTask(name="scan", targets=space, pool="mean", window=512, longest=200)
     attach_head(model, task.build_head(model))
     folder.mkdir()
-    write_finetuned(LoadedModel(model, CharTokenizer(), folder), task, folder)
+    write_finetuned(
+        LoadedModel(model=model, tokenizer=CharTokenizer(), folder=folder), task, folder
+    )
     seal(folder)
 
 
