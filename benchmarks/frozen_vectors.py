@@ -104,7 +104,9 @@ def measure(task: Task, models: dict[str, LoadedModel], seed: int) -> dict[str, 
         return measure_probe(of_validation, seed).mcc.value, of_test
 
     predictions: dict[str, ProbePredictions] = {}
-    rules = {"default": EmbedOptions(), "kind": EmbedOptions.of_rule(family)}
+    rules = {"default": EmbedOptions()}
+    if family in models["model"].rules:
+        rules["kind"] = EmbedOptions.of_rule(family)
     for source, loaded in models.items():
         for rule, vectors in embed(loaded, codes, list(rules.values())).items():
             names = [name for name, options in rules.items() if options.resolve(loaded) == rule]
