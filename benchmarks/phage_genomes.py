@@ -42,7 +42,7 @@ SKETCH_K, SHARED = 21, 0.05
 class PhageHostConfig:
     """Settings of the task."""
 
-    regions: int = 300  # Regions of the longest length, of both classes and all splits.
+    regions: int = 150  # Regions of the longest length, of both classes and all splits.
     lengths: tuple[int, ...] = LENGTHS  # Window lengths; multiples of `part`.
     part: int = PART  # Bases of a part.
     seed: int = 0  # Seed of the split and the draws.
