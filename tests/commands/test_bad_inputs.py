@@ -185,4 +185,4 @@ def test_a_cache_that_is_a_file_is_reported(
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("GENOMEFORMER_HOME", str(tmp_path / "file"))
     done = run_cli("fetch", "--sample")
-    assert_failure(done, "cannot use the cache", hint="GENOMEFORMER_HOME")
+    assert_failure(done, "cannot write to the cache", hint="GENOMEFORMER_HOME")

@@ -33,7 +33,7 @@ from genomeformer_cli.core.tokenizers.protocol import Ids
 
 CPU_TOKENS, DEVICE_TOKENS = 2_048, 65_536
 # Products in int8 or bfloat16 are so fast that the cost of every operation beside them counts.
-REDUCED_TOKENS = 4_096
+REDUCED_TOKENS = 8_192
 SLICE = 16_384
 
 Tokens = npt.NDArray[np.integer[Any]]

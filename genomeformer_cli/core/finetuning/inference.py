@@ -98,24 +98,27 @@ class Predictor:
         lengths = np.array([codes[row].size for row in distinct.first_D], dtype=np.int64)
         batches = batch_windows(lengths, self._tokens_per_task)
         cost = BatchCost.of_model(self.model)
+        # One array for all rows: many small ones between the activations would fragment the heap.
+        sizes = lengths.tolist() if self.label_space.is_per_base else [1] * len(lengths)
+        out = get_head(self.model).out
+        all_outputs = torch.empty(sum(sizes), out.out_features, dtype=out.weight.dtype)
+        outputs_D = torch.split(all_outputs, sizes) if sizes else ()
 
-        def compute(batch: Numbers) -> list[Tensor]:
-            return self._outputs_of_batch([codes[row] for row in distinct.first_D[batch]])
+        def compute(batch: Numbers) -> None:
+            rows = self._outputs_of_batch([codes[row] for row in distinct.first_D[batch]])
+            for index, row_outputs in zip(batch, rows, strict=True):
+                outputs_D[index].copy_(row_outputs)
 
         def report(batch: Numbers) -> None:
             progress(int(lengths[batch].sum()))
 
-        batch_outputs = run_tasks(
+        run_tasks(
             compute,
             batches,
             device=self.model.device,
             demand=cost.demand((len(batch), int(lengths[batch[0]])) for batch in batches),
             on_done=report,
         )
-        outputs_D: list[Tensor] = [torch.empty(0)] * len(lengths)
-        for batch, rows in zip(batches, batch_outputs, strict=True):
-            for index, row_outputs in zip(batch, rows, strict=True):
-                outputs_D[index] = row_outputs
         return [outputs_D[index] for index in distinct.distinct_N]
 
     @property
