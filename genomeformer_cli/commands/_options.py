@@ -360,3 +360,31 @@ def check_renamed(failure: Exception) -> Exception:
     if new is None:
         return failure
     return UsageError(f"`{option}` is now `{new}`", hint="`--show-config` lists every setting")
+
+
+def standard_output(value: Path | list[Path] | None) -> Path | list[Path] | None:
+    """Return None for the output `-`, as for no output: the result goes to standard output.
+
+    Raises:
+        UsageError: `-` is one of several outputs.
+    """
+    paths = value if isinstance(value, list) else [value]
+    if Path("-") not in paths:
+        return value
+    if len(paths) > 1:
+        raise UsageError("`-o -` beside other outputs", hint="leave it out, or give only `-o -`")
+    return None
+
+
+def named_output(value: Path | None) -> Path | None:
+    """Return the path of a folder or of several files.
+
+    Raises:
+        UsageError: The path is `-`.
+    """
+    if value == Path("-"):
+        raise UsageError(
+            "`-o -`: the result does not fit on standard output",
+            hint="give a path, such as `-o result`",
+        )
+    return value

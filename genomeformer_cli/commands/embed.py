@@ -25,6 +25,7 @@ from genomeformer_cli.commands._options import (
     given_settings,
     is_given,
     resolved_config,
+    standard_output,
 )
 from genomeformer_cli.commands._sources import (
     BedOption,
@@ -81,6 +82,7 @@ def command(
         Option(
             "-o",
             "--output",
+            callback=standard_output,
             help=f"{OUTPUT_HELP} `.npy`, `.npz`, `.h5`, `.h5ad`, `.parquet` or `.tsv` by its name; "
             "a description is written beside it. Default: `.npy` on standard output.",
             rich_help_panel=_OUTPUT,

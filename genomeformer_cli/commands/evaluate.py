@@ -32,6 +32,7 @@ from genomeformer_cli.commands._options import (
     ShowConfigOption,
     WorkersOption,
     given_settings,
+    named_output,
     resolved_config,
 )
 from genomeformer_cli.core.errors import UsageError
@@ -181,6 +182,7 @@ def command(
         Option(
             "-o",
             "--output",
+            callback=named_output,
             help=f"{OUTPUT_HELP} A folder of `eval_results.json` and `report.html`, default "
             "`NAME-evaluation`; of several models, of `leaderboard.json`, `.md` and `.html`, "
             "default `leaderboard`.",

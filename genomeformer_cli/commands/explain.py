@@ -16,6 +16,7 @@ from genomeformer_cli.commands._options import (
     JsonOption,
     ModelOption,
     WorkersOption,
+    standard_output,
 )
 from genomeformer_cli.commands._sources import (
     BedOption,
@@ -105,6 +106,7 @@ def command(
         Option(
             "-o",
             "--output",
+            callback=standard_output,
             help=f"{OUTPUT_HELP} May be repeated; the suffix is the format: `.tsv`, `.json`, "
             "`.npz`, `.png`, `.svg`, `.pdf`; maps also `.html`, attributions `.bw` or `.bedgraph`, "
             "motifs `.meme`. "

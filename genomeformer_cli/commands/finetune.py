@@ -27,6 +27,7 @@ from genomeformer_cli.commands._options import (
     ShowConfigOption,
     ThreadsOption,
     given_settings,
+    named_output,
     resolved_config,
 )
 from genomeformer_cli.core.errors import UsageError
@@ -145,7 +146,12 @@ def command(
     ] = None,
     output: Annotated[
         Path | None,
-        Option("-o", "--output", help=f"{OUTPUT_HELP} A folder for a copy of the bundle."),
+        Option(
+            "-o",
+            "--output",
+            callback=named_output,
+            help=f"{OUTPUT_HELP} A folder for a copy of the bundle.",
+        ),
     ] = None,
     replace: ReplaceOption = False,
     settings: SetOption = None,

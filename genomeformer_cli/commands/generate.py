@@ -15,6 +15,7 @@ from genomeformer_cli.commands._options import (
     ModelOption,
     ThreadsOption,
     is_given,
+    standard_output,
 )
 from genomeformer_cli.commands._sources import SourcesArgument, given_sources
 from genomeformer_cli.core.errors import UsageError
@@ -75,7 +76,12 @@ def command(
     seed: Annotated[int, Option(min=0, help=SEED_HELP, rich_help_panel=_CHOICE)] = 0,
     output: Annotated[
         Path | None,
-        Option("-o", "--output", help=f"{OUTPUT_HELP} Default: standard output."),
+        Option(
+            "-o",
+            "--output",
+            callback=standard_output,
+            help=f"{OUTPUT_HELP} Default: standard output.",
+        ),
     ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,

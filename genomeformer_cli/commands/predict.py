@@ -24,6 +24,7 @@ from genomeformer_cli.commands._options import (
     ShowConfigOption,
     WorkersOption,
     show_settings,
+    standard_output,
 )
 from genomeformer_cli.commands._sources import (
     BedOption,
@@ -77,6 +78,7 @@ def command(
         Option(
             "-o",
             "--output",
+            callback=standard_output,
             help=f"{OUTPUT_HELP} A table (`.tsv`), hits (`.bed`, `.gff3`) or scores (`.bedgraph`, "
             "`.bw`); may be repeated. Default: a table on standard output.",
             show_default=False,

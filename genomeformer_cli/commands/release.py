@@ -16,6 +16,7 @@ from genomeformer_cli.commands._options import (
     OUTPUT_HELP,
     JsonOption,
     ReplaceOption,
+    named_output,
 )
 from genomeformer_cli.core.errors import UsageError
 
@@ -48,6 +49,7 @@ def command(
         Option(
             "-o",
             "--output",
+            callback=named_output,
             help=f"{OUTPUT_HELP} A folder for a copy of the bundle.",
             rich_help_panel=_BUNDLE,
         ),

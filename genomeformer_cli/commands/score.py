@@ -17,6 +17,7 @@ from genomeformer_cli.commands._options import (
     ModelOption,
     PrecisionOption,
     WorkersOption,
+    standard_output,
 )
 from genomeformer_cli.commands._sources import (
     BedOption,
@@ -90,6 +91,7 @@ def command(
         Option(
             "-o",
             "--output",
+            callback=standard_output,
             help=f"{OUTPUT_HELP} With `--vcf`, `.vcf` or `.vcf.gz`: the input with scores in INFO. "
             "Default: standard output.",
         ),

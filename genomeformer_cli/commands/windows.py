@@ -16,6 +16,7 @@ from genomeformer_cli.commands._options import (
     JsonOption,
     LockOption,
     TaxonOption,
+    named_output,
 )
 from genomeformer_cli.core.annotation.config import (
     WindowRules,
@@ -89,6 +90,7 @@ def command(
         Option(
             "-o",
             "--output",
+            callback=named_output,
             help=f"{OUTPUT_HELP} PREFIX.fa and PREFIX.tsv; in a folder, `windows.fa` and "
             "`windows.tsv`.",
             metavar="PREFIX",

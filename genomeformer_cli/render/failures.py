@@ -60,7 +60,7 @@ def report_failure(failure: Exception) -> int:
         print_failure(failure.message, failure.hint)
         return failure.exit_code
     if isinstance(failure, TyperException):
-        text = failure.format_message()
+        text = failure.format_message().replace("Value error, ", "")  # of pydantic's validators
         message = (text[:1].lower() + text[1:]).rstrip(".")
         if message:  # without a message, the help is already on the screen
             print_failure(message, "add `--help` to see what is possible")

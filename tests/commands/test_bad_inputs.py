@@ -186,3 +186,25 @@ def test_a_cache_that_is_a_file_is_reported(
     monkeypatch.setenv("GENOMEFORMER_HOME", str(tmp_path / "file"))
     done = run_cli("fetch", "--sample")
     assert_failure(done, "cannot write to the cache", hint="GENOMEFORMER_HOME")
+
+
+def test_the_output_of_a_dash_is_standard_output(
+    run_cli: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.fa").write_bytes(b">r\nACGTACGTTTGA\n")
+    for command in (("score",), ("explain", "--dependencies"), ("embed",)):
+        named = run_cli(command[0], "r.fa", *command[1:], "-o", "-")
+        assert named.exit_code == 0, named.err
+        assert named.stdout == run_cli(command[0], "r.fa", *command[1:]).stdout
+    assert names_in(tmp_path) == ["r.fa"]
+    several = run_cli("explain", "r.fa", "--dependencies", "-o", "-", "-o", "x.tsv")
+    assert_failure(several, "beside other outputs", hint="-o -", exit_code=2)
+
+
+@pytest.mark.parametrize(
+    "command", ["windows --genome x", "release x", "evaluate x", "finetune x.csv"]
+)
+def test_a_folder_cannot_be_standard_output(run_cli: RunCommand, command: str) -> None:
+    done = run_cli(*command.split(), "-o", "-")
+    assert_failure(done, "does not fit on standard output", hint="-o result", exit_code=2)

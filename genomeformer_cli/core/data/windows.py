@@ -195,8 +195,11 @@ class _GroupRows:
         packed = self._num_whole + np.arange(self._packed_rows)
         return generator.permutation(np.concatenate([windows, packed]))
 
-    def _slot_weights(self) -> npt.NDArray[np.float64]:
-        """Return the probability of each window that is not packed, from its lower-case bases."""
+    def _slot_weights(self) -> npt.NDArray[np.float64] | None:
+        """Return the probability of each window that is not packed, from its lower-case bases.
+
+        None: all are drawn, in the order without weights.
+        """
         length, soft = self._sampling.length, []
         if self._anchors_A2 is not None:
             for index, token in self._anchors_A2.tolist():
@@ -209,7 +212,8 @@ class _GroupRows:
                 starts = np.arange(0, segment.length, length)
                 counts = np.add.reduceat(self._corpus.soft_mask(segment), starts, dtype=np.int64)
                 soft += (counts / np.diff([*starts, segment.length])).tolist()
-        return 1 - (1 - self._sampling.repeat_weight) * np.array(soft, dtype=np.float64)
+        weights = 1 - (1 - self._sampling.repeat_weight) * np.array(soft, dtype=np.float64)
+        return weights if (weights < 1).any() else None
 
     def _place(self, window: int, shift: float) -> tuple[Segment, int]:
         """Return the segment and the shifted start of a window."""

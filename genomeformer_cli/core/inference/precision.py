@@ -7,7 +7,7 @@ int8 instructions, if the record of the model shows that the error is harmless.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -40,9 +40,14 @@ def set_precision(
         vectors: Vectors, or a head on them, are computed; `auto` is float32 otherwise.
 
     Raises:
-        ConfigError: int8 on a GPU.
+        ConfigError: The precision is unknown, or is int8 on a GPU.
     """
     device = loaded.model.device
+    if precision not in get_args(PrecisionName):
+        raise ConfigError(
+            f"unknown precision `{precision}`",
+            hint=f"precisions: {', '.join(get_args(PrecisionName))}",
+        )
     if precision == "auto":
         used, reason = _choose(loaded, device, vectors=vectors)
         reporter.debug(f"precision: {used}: {reason}")

@@ -143,7 +143,9 @@ def environment_kernels() -> KernelChoice:
     """
     setting = kernel_setting()
     if setting not in get_args(KernelChoice):
-        raise ConfigError(f"`{KERNELS_VARIABLE}`: invalid choice `{setting}`", hint=HINT)
+        raise ConfigError(
+            f"`{KERNELS_VARIABLE}`: invalid choice `{setting}`", hint=f"{HINT}, `fused` always"
+        )
     return cast("KernelChoice", setting)
 
 

@@ -241,6 +241,12 @@ def test_windows_of_repeats_are_drawn_by_their_weight(tmp_path: Path) -> None:
         sampler(corpus, [repeats], repeat_weight=0.0)
 
 
+def test_the_weight_of_repeats_changes_nothing_without_repeats(corpus: Corpus) -> None:
+    plain, weighted = sampler(corpus), sampler(corpus, repeat_weight=0.1)
+    for step in range(3):
+        assert (plain.batch(step)[0].tokens_BL == weighted.batch(step)[0].tokens_BL).all()
+
+
 def test_either_strand_of_a_mixture_is_read(corpus: Corpus, tmp_path: Path) -> None:
     groups = mixture(corpus, tmp_path, a=1).groups
     rows = rows_of(corpus, sampler(corpus, groups, reverse_complement=True), range(10))

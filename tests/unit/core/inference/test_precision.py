@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from genomeformer_cli.core.attention.kernels.product_weights import ProductWeight
+from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.inference import precision as module
 from genomeformer_cli.core.inference.precision import PrecisionName, set_precision
 from genomeformer_cli.core.model_io.int8_record import Int8Record, ProbeScores
@@ -89,6 +91,11 @@ def test_a_processor_without_instructions_is_reported(
     (warning,) = messages.warnings
     assert f"`--precision {precision}`" in warning
     assert isinstance(loaded.model.get_submodule("blocks.0.attention.out").weight, ProductWeight)
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ConfigError, match="unknown precision `half`"):
+        set_precision(load(None), cast("PrecisionName", "half"), SilentReporter())
 
 
 def test_small_layers_and_heads_remain_in_float32() -> None:
