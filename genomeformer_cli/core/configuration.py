@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -113,7 +113,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         if isinstance(old_value, Mapping) and isinstance(new_value, Mapping):
             changes += differences(old_value, new_value, f"{prefix}{key}.")
         elif old_value != new_value:
-            changes.append(f"{prefix}{key}: {old_value} -> {new_value}")
+            shown = ["unset" if value is None else value for value in (old_value, new_value)]
+            changes.append(f"{prefix}{key}: {shown[0]} -> {shown[1]}")
     return changes
 
 
@@ -166,16 +167,36 @@ def takes_table(kind: type, path: str) -> bool:
 
 
 def check_range(
-    setting: str, value: float | None, lowest: float, highest: float | None = None
+    setting: str,
+    value: float | None,
+    lowest: float,
+    highest: float = math.inf,
+    excluded: Literal["none", "lowest", "highest", "both"] = "none",
 ) -> None:
-    """Check that a number is within its bounds; None is unset and passes.
+    """Check that a number is finite and within its bounds; None is unset and passes.
+
+    Args:
+        setting: Name of the setting.
+        value: Its value.
+        lowest: Lower bound.
+        highest: Upper bound.
+        excluded: Bounds that are no values themselves.
 
     Raises:
-        ConfigError: The number is out of range, or NaN.
+        ConfigError: The number is out of range, infinite, or NaN.
     """
-    if value is None or (value >= lowest and (highest is None or value <= highest)):
+    if value is None:
         return
-    bounds = f"{lowest:g} or more" if highest is None else f"{lowest:g} to {highest:g}"
+    above = value > lowest if excluded in ("lowest", "both") else value >= lowest
+    below = value < highest if excluded in ("highest", "both") else value <= highest
+    if above and below and math.isfinite(value):
+        return
+    bounds = f"more than {lowest:g}" if excluded in ("lowest", "both") else f"{lowest:g} or more"
+    if math.isfinite(highest):
+        upper = "less than" if excluded in ("highest", "both") else "at most"
+        bounds += f" and {upper} {highest:g}"
+    if math.isfinite(highest) and excluded == "none":
+        bounds = f"{lowest:g} to {highest:g}"
     raise ConfigError(f"`{setting}` cannot be {value:g}", hint=f"give {bounds}")
 
 

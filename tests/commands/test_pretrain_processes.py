@@ -76,7 +76,7 @@ def test_two_processes_write_and_report_as_one_does(
     [
         ("--gpus 99", "99 GPUs: torch finds", "0 runs on the CPU"),
         ("--gpus 1 --set parallel.processes=2", "one process per GPU", "parallel.processes"),
-        ("--set parallel.processes=0", "at least 1", "--gpus 2"),
+        ("--set parallel.processes=0", "`parallel.processes` cannot be 0", "1 or more"),
         ("--set parallel.shard=true", "several processes", "--gpus 2"),
         (f"{PROCESSES}=3 {SHARDS}=2", "groups of 2", "divide"),
         (f"{PROCESSES}=2 {SHARDS}=2 --set parallel.shard=true", "not both", "one of them"),

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from genomeformer_cli.core.annotation.feature_regions import FeatureRules
 from genomeformer_cli.core.annotation.tiles import TileRules
+from genomeformer_cli.core.configuration import check_range
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.formats.text import STDIN
 
@@ -32,6 +33,10 @@ class RegionConfig:
     # that overlapping tiles share their computation and see what is around them. At least twice
     # the width; None: each tile is read by itself.
     context: int | None = None
+
+    def __post_init__(self) -> None:
+        check_range("regions.max_n", self.max_n, 0, 1)
+        check_range("regions.context", self.context, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from genomeformer_cli.core.configuration import check_range
 from genomeformer_cli.core.corpus.format import Segment, Split
 from genomeformer_cli.core.corpus.split_units import SplitBy as SplitBy  # part of this module
 from genomeformer_cli.core.errors import ConfigError
@@ -30,11 +31,8 @@ class SplitConfig:
     seed: int = 0  # Random seed of the draw.
 
     def __post_init__(self) -> None:
-        if not 0 < self.fraction < 1:
-            raise ConfigError(
-                f"the validation fraction {self.fraction} is not between 0 and 1",
-                hint="0.1 holds out a tenth of the bases",
-            )
+        check_range("validation_fraction", self.fraction, 0, 1, "both")
+        check_range("split_seed", self.seed, 0)
 
 
 def assign_splits(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from genomeformer_cli.core.configuration import check_range
 from genomeformer_cli.core.data.windows import Windows
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.tokenizers.protocol import MASK_ID
@@ -33,22 +34,16 @@ class MaskingConfig:
     span: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate < 1:
+        check_range("masking.rate", self.rate, 0, 1, "both")
+        check_range("masking.soft_mask_weight", self.soft_mask_weight, 0)
+        check_range("masking.mask_share", self.mask_share, 0)
+        check_range("masking.random_share", self.random_share, 0)
+        if self.mask_share + self.random_share > 1:
             raise ConfigError(
-                f"the masking rate {self.rate} is not between 0 and 1", hint="0.15 is usual"
-            )
-        if (
-            min(self.mask_share, self.random_share, self.soft_mask_weight) < 0
-            or self.mask_share + self.random_share > 1
-        ):
-            raise ConfigError(
-                "masking shares must be 0 or more and sum to at most 1",
+                "`masking.mask_share` and `masking.random_share` sum to more than 1",
                 hint="0.8 and 0.1 are usual",
             )
-        if self.span < 1:
-            raise ConfigError(
-                f"spans of {self.span} bases cannot be hidden", hint="1 hides them one by one"
-            )
+        check_range("masking.span", self.span, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from genomeformer_cli.core.annotation.sources import RegionConfig
+from genomeformer_cli.core.configuration import check_range
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.formats.groups import GroupBy
 from genomeformer_cli.core.model_io.embedding_rule import EmbeddingRule
@@ -147,8 +148,8 @@ class EmbedConfig:
     plot_colors: str | None = None
 
     def __post_init__(self) -> None:
-        if self.gpus is not None and self.gpus < 0:
-            raise ConfigError(f"invalid `gpus` of {self.gpus}", hint="give 0 or more")
+        check_range("flank", self.flank, 0)
+        check_range("gpus", self.gpus, 0)
 
 
 def _recommended(loaded: LoadedModel, pool: str) -> EmbeddingRule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from genomeformer_cli.core.configuration import check_range
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.precision import ComputeConfig
@@ -58,35 +59,21 @@ class TuningConfig:
     tokens_per_batch: int = 16_384
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.alpha <= 0:
-            raise ConfigError(
-                f"invalid rank {self.rank} or alpha {self.alpha:g}",
-                hint="a rank of 8 and an alpha of 16 are usual",
-            )
-        if not (0 <= self.dropout < 1 and 0 < self.layer_decay <= 1 and self.head_rate > 0):
-            raise ConfigError(
-                "invalid dropout, layer decay or head rate",
-                hint="dropout is below 1, layer decay above 0 and at most 1, rates are positive",
-            )
-        if not (0 <= self.mutation < 1 and 0 <= self.smoothing < 1):
-            raise ConfigError(
-                "mutation rate and label smoothing must be at least 0 and below 1",
-                hint="0.05 and 0.1 are usual; 0 leaves them out",
-            )
-        if not 1 <= self.kmer <= _MAX_KMER:
-            raise ConfigError(
-                f"invalid k-mer length {self.kmer}", hint=f"from 1 to {_MAX_KMER}; 7 is usual"
-            )
+        check_range("tuning.rank", self.rank, 1)
+        check_range("tuning.alpha", self.alpha, 0, excluded="lowest")
+        check_range("tuning.dropout", self.dropout, 0, 1, "highest")
+        check_range("tuning.layer_decay", self.layer_decay, 0, 1, "lowest")
+        check_range("tuning.head_rate", self.head_rate, 0, excluded="lowest")
+        check_range("tuning.mutation", self.mutation, 0, 1, "highest")
+        check_range("tuning.smoothing", self.smoothing, 0, 1, "highest")
+        check_range("tuning.kmer", self.kmer, 1, _MAX_KMER)
+        for name in ("patience", "window", "shift", "motif_filters"):
+            check_range(f"tuning.{name}", getattr(self, name), 0)
+        check_range("tuning.tokens_per_batch", self.tokens_per_batch, 1)
         if self.linear in ("places", "both") and self.strands != "given":
             raise ConfigError(
                 "positional base pairs need a single strand",
                 hint="`--linear kmers`, or `--set tuning.strands=given`",
-            )
-        sizes = (self.patience, self.window, self.shift, self.motif_filters)
-        if min(sizes) < 0 or self.tokens_per_batch < 1:
-            raise ConfigError(
-                "patience, windows, shifts, filters and batches cannot be negative",
-                hint="0 leaves out the first four",
             )
 
 
@@ -138,11 +125,9 @@ class FinetuneConfig:
     )
 
     def __post_init__(self) -> None:
-        positive = min(self.epochs, self.adapt_rate)
-        if positive <= 0 or min(self.scratch_rate, self.validate_every, self.adapt) < 0:
-            raise ConfigError(
-                "epochs must be positive, rates, intervals and passes of `adapt` not negative",
-                hint="10 epochs are usual; 0 leaves out `adapt`",
-            )
+        check_range("epochs", self.epochs, 0, excluded="lowest")
+        check_range("adapt_rate", self.adapt_rate, 0, excluded="lowest")
+        for name in ("scratch_rate", "validate_every", "adapt"):
+            check_range(name, getattr(self, name), 0)
         if self.compute.compile != "off":
             raise ConfigError("fine-tuning does not support `compile`", hint='compile = "off"')

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genomeformer_cli.core.attention.protocols import Additive, Local, Streaming
 from genomeformer_cli.core.attention.registry import mechanisms_implementing
+from genomeformer_cli.core.configuration import check_range
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.autograd import checkpoint_gradients, full_gradients
 from genomeformer_cli.core.memory_plans.reversible import reversible_gradients
@@ -49,13 +50,9 @@ class MemoryConfig:
     def __post_init__(self) -> None:
         if self.plan != AUTO:
             plan_entry(self.plan)
-        if self.chunk < 1 or self.kept < 0 or self.rows < 0:
-            raise ConfigError(
-                f"invalid memory settings: slices of {self.chunk} tokens, {self.kept} of them "
-                f"kept, {self.rows} rows at a "
-                "time",
-                hint="a slice of 1024 to 8192 tokens is usual; 0 kept: as many as fit; 0 rows: all",
-            )
+        check_range("memory.chunk", self.chunk, 1)
+        check_range("memory.kept", self.kept, 0)
+        check_range("memory.rows", self.rows, 0)
 
 
 Gradients = Callable[[Model, Examples, MemoryConfig, Tensor], Prediction]

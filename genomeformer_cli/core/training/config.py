@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
+from genomeformer_cli.core.configuration import check_range
 from genomeformer_cli.core.errors import ConfigError
 
 
@@ -54,44 +56,37 @@ class TrainingConfig:
     keep_checkpoints: int = 2  # Number of newest checkpoints that are kept.
 
     def __post_init__(self) -> None:
-        counts = (
-            self.steps,
-            self.batch_size,
-            self.validate_every,
-            self.validation_windows,
-            self.validation_passes,
-            self.checkpoint_every,
-            self.keep_checkpoints,
-        )
-        if min(counts) < 1:
+        for name in (
+            "steps",
+            "batch_size",
+            "validate_every",
+            "validation_windows",
+            "validation_passes",
+            "checkpoint_every",
+            "keep_checkpoints",
+        ):
+            check_range(f"training.{name}", getattr(self, name), 1)
+        check_range("training.learning_rate", self.learning_rate, 0, excluded="lowest")
+        check_range("training.warmup_share", self.warmup_share, 0, 1)
+        check_range("training.decay_share", self.decay_share, 0, 1)
+        if self.warmup_share + self.decay_share > 1:
             raise ConfigError(
-                "steps, batch size, intervals and counts must be at least 1",
-                hint="see `--list-presets`",
-            )
-        if self.learning_rate <= 0:
-            raise ConfigError(
-                f"the learning rate {self.learning_rate} is not positive", hint="0.002 is usual"
-            )
-        if min(self.warmup_share, self.decay_share) < 0 or self.warmup_share + self.decay_share > 1:
-            raise ConfigError(
-                "warm-up and decay must be 0 or more and sum to at most 1",
+                "`training.warmup_share` and `training.decay_share` sum to more than 1",
                 hint="0.1 and 0.3 are usual",
             )
         self._check_dials()
 
     def _check_dials(self) -> None:
-        if min(self.tokens_per_step, self.start_length, self.redraw_every) < 0:
+        for name in ("tokens_per_step", "start_length", "redraw_every", "seed", "weight_decay"):
+            check_range(f"training.{name}", getattr(self, name), 0)
+        check_range("training.beta1", self.beta1, 0, 1, "highest")
+        check_range("training.beta2", self.beta2, 0, 1, "highest")
+        check_range("training.clip_norm", self.clip_norm, 0, excluded="lowest")
+        check_range("training.ema", self.ema, 0, 1, "highest")
+        check_range("training.momentum", self.momentum, 0, 1, "highest")
+        check_range("training.curriculum_share", self.curriculum_share, 0, 1, "both")
+        if not (self.spike_factor == 0 or 1 < self.spike_factor < math.inf):
             raise ConfigError(
-                "tokens of a step, lengths and intervals cannot be negative",
-                hint="0 leaves each out",
-            )
-        if not (0 <= self.ema < 1 and 0 < self.curriculum_share < 1 and 0 <= self.momentum < 1):
-            raise ConfigError(
-                "decays and shares lie between 0 and 1",
-                hint="0.999 is usual for `ema`, 0.95 for the momentum",
-            )
-        if self.spike_factor != 0 and self.spike_factor <= 1:
-            raise ConfigError(
-                f"invalid spike factor {self.spike_factor}: it must be above 1",
-                hint="5 to 10 are usual; 0 leaves no step out",
+                f"`training.spike_factor` cannot be {self.spike_factor:g}",
+                hint="give more than 1, usually 5 to 10, or 0, which leaves no step out",
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from genomeformer_cli.core.configuration import check_range
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.objectives.distillation import TeacherConfig
@@ -31,12 +32,10 @@ class ParallelConfig:
     memory_budget: str | None = None
 
     def __post_init__(self) -> None:
-        counts = (self.processes or 1, self.sequence_parallel, (self.gpus or 0) + 1)
-        if min(counts) < 1 or self.processes == 0 or self.restarts < 0:
-            raise ConfigError(
-                "processes must be at least 1, GPUs and restarts at least 0",
-                hint="`--gpus 2`, or `--gpus 0 --set parallel.processes=2`",
-            )
+        check_range("parallel.processes", self.processes, 1)
+        check_range("parallel.sequence_parallel", self.sequence_parallel, 1)
+        check_range("parallel.gpus", self.gpus, 0)
+        check_range("parallel.restarts", self.restarts, 0)
         if self.gpus and self.processes not in (None, self.gpus):
             raise ConfigError(
                 f"{self.processes} processes on {self.gpus} GPUs: there is one process per GPU",

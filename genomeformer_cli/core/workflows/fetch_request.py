@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from genomeformer_cli.core.configuration import check_range
 from genomeformer_cli.core.genomes.ncbi.session import Connection, ConnectionConfig
 
 # Name of the default taxonomy.
@@ -31,6 +32,12 @@ class FilterConfig:
     # With a taxonomy of GTDB: the representative genome of each species only.
     representatives: bool = True
     exclude_atypical: bool = True  # Exclude assemblies that NCBI marks as atypical.
+
+    def __post_init__(self) -> None:
+        check_range("filter.min_length", self.min_length, 0)
+        check_range("filter.max_contigs", self.max_contigs, 1)
+        check_range("filter.min_completeness", self.min_completeness, 0, 100)
+        check_range("filter.max_contamination", self.max_contamination, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from genomeformer_cli._version import __version__
 from genomeformer_cli.core.annotation.sources import RegionConfig, SequenceSources
-from genomeformer_cli.core.configuration import to_plain
+from genomeformer_cli.core.configuration import check_range, to_plain
 from genomeformer_cli.core.errors import ConfigError, UsageError
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned
 from genomeformer_cli.core.finetuning.ensemble import Ensemble, check_same_labels
@@ -32,7 +32,7 @@ from genomeformer_cli.core.model_io.tensors import weights_sha256
 from genomeformer_cli.core.reporting import Reporter, Tracker
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.layout import Store
-from genomeformer_cli.core.store.seal import file_sha256
+from genomeformer_cli.core.store.seal import file_sha256, has_same_seal
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
 from genomeformer_cli.core.workflows.prediction_parts import PredictionParts
 from genomeformer_cli.core.workflows.sources import Look, RowCheck, look_through
@@ -65,6 +65,9 @@ class PredictConfig:
     flank: int = 100  # Bases on each side of a variant.
     # Rarely changed rules of tiles.
     regions: RegionConfig = field(default_factory=RegionConfig)
+
+    def __post_init__(self) -> None:
+        check_range("flank", self.flank, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,14 +130,17 @@ def load_predictor(
         ConfigError: The device is unknown.
         UsageError: A model is given twice, or the labels differ.
     """
-    if len(set(request.models)) < len(request.models):
-        raise UsageError("a model is given twice", hint="give every `--model` once")
     set_threads(request.workers)
     device, tokens = choose_device(request.device, reporter), request.config.rows.tokens_per_batch
-    folders, predictors, tasks = [], [], {}
+    folders: list[Path] = []
+    predictors, tasks = [], {}
     for name in request.models:
-        folders.append(model_folder(name, store=store or Store(), reporter=reporter))
-        loaded, tasks[name] = read_finetuned(folders[-1])
+        folder = model_folder(name, store=store or Store(), reporter=reporter)
+        # The same weights under two names would count twice in the mean.
+        if any(has_same_seal(folder, earlier) for earlier in folders):
+            raise UsageError("a model is given twice", hint="give every `--model` once")
+        folders.append(folder)
+        loaded, tasks[name] = read_finetuned(folder)
         loaded.model.to(device)
         set_precision(loaded, request.precision, reporter, vectors=True)
         predictors.append(tasks[name].predictor(loaded.model, loaded.tokenizer, tokens))

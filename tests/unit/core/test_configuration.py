@@ -142,7 +142,7 @@ def test_differences_are_listed_by_dotted_key() -> None:
         "name: one -> two",
     ]
     assert differences(to_plain(CONFIG), to_plain(CONFIG)) == []
-    assert differences({}, {"new": 1}) == ["new: None -> 1"]
+    assert differences({}, {"new": 1}) == ["new: unset -> 1"]
 
 
 @pytest.mark.parametrize("value", [None, 1, 1.5, 64])

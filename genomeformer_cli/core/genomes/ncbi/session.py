@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from genomeformer_cli.core.configuration import check_range
 from genomeformer_cli.core.errors import NetworkError, RefusedError
 from genomeformer_cli.core.genomes.genome import Lineage
 from genomeformer_cli.core.genomes.ncbi.datasets import Datasets
@@ -47,6 +48,13 @@ class ConnectionConfig:
     base_url: str | None = None
     # Address of the genomes area; by default `GENOMEFORMER_FTP_URL`, or NCBI.
     ftp_url: str | None = None
+
+    def __post_init__(self) -> None:
+        check_range("connection.jobs", self.jobs, 1)
+        check_range("connection.retries", self.retries, 0)
+        check_range("connection.rate", self.rate, 0, excluded="lowest")
+        check_range("connection.timeout", self.timeout, 0, excluded="lowest")
+        check_range("connection.backoff", self.backoff, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,6 +10,7 @@ from genomeformer_cli.core.attention.registry import (
     attention_entry,
     check_direction,
 )
+from genomeformer_cli.core.configuration import check_range
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.protocol import Direction
 
@@ -55,30 +55,22 @@ class ModelConfig:
     complement: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        sizes = (
-            self.vocabulary_size,
-            self.context,
-            self.width,
-            self.depth,
-            self.num_heads,
-            self.mlp_width,
-            self.patch,
-        )
-        if min(sizes) < 1:
-            raise ConfigError(
-                "every size of a model must be at least 1",
-                hint="start from a preset such as `tiny`",
-            )
-        if not 1 <= self.rotary_base < math.inf:
-            raise ConfigError(
-                f"invalid base of rotary positions {self.rotary_base}",
-                hint="10,000 is usual; it is at least 1",
-            )
+        for name in (
+            "vocabulary_size",
+            "context",
+            "width",
+            "depth",
+            "num_heads",
+            "mlp_width",
+            "patch",
+        ):
+            check_range(f"model.{name}", getattr(self, name), 1)
+        check_range("model.rotary_base", self.rotary_base, 1)
         check_direction(self.attention, causal=self.causal)
         even = self.conv_width > 0 and self.conv_width % 2 == 0
         if self.conv_width < 0 or (even and not self.causal):
             raise ConfigError(
-                f"invalid convolution width {self.conv_width}",
+                f"`model.conv_width` cannot be {self.conv_width}",
                 hint="choose an odd width, or 0 for none",
             )
         if self.width % (2 * self.num_heads):

@@ -208,5 +208,5 @@ def test_a_side_left_empty_is_refused(
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 2.0, float("nan")])
 def test_a_fraction_is_between_nothing_and_all(fraction: float) -> None:
-    with pytest.raises(ConfigError, match="not between 0 and 1"):
+    with pytest.raises(ConfigError, match="validation_fraction` cannot be"):
         SplitConfig(fraction=fraction)

@@ -84,7 +84,7 @@ def test_only_training_rows_are_read(base: Path) -> None:
 def test_bad_settings_and_no_adaptation(base: Path, tmp_path: Path) -> None:
     tuning = tuning_of(base, {})
     assert adapt(tuning, tmp_path, SilentReporter()) is tuning
-    with pytest.raises(ConfigError, match="passes of `adapt`"):
+    with pytest.raises(ConfigError, match="`adapt` cannot be -1"):
         FinetuneConfig(adapt=-1.0)
-    with pytest.raises(ConfigError, match="rates"):
+    with pytest.raises(ConfigError, match="adapt_rate"):
         FinetuneConfig(adapt_rate=0.0)

@@ -218,7 +218,7 @@ def test_invalid_requests_are_refused() -> None:
     assert select_features(rows, TuningConfig()) is None
     with pytest.raises(ConfigError, match="single strand"):
         TuningConfig(linear="both", strands="average")
-    with pytest.raises(ConfigError, match="k-mer length 10"):
+    with pytest.raises(ConfigError, match="kmer` cannot be 10"):
         TuningConfig(kmer=10)
 
 

@@ -112,7 +112,7 @@ def test_invalid_filters_and_labels_of_bases_are_refused() -> None:
     rows = rows_of(["0", "1"] * 20, [random_dna(9, n) for n in range(40)], ("label",))
     with pytest.raises(ConfigError, match="number of motif filters 6"):
         select_motifs(rows, TuningConfig(motif_filters=6))
-    with pytest.raises(ConfigError, match="cannot be negative"):
+    with pytest.raises(ConfigError, match="motif_filters` cannot be -4"):
         TuningConfig(motif_filters=-4)
     by_base = rows_of(["01" * 5] * 40, [random_dna(10, n) for n in range(40)], ("label",))
     with pytest.raises(ConfigError, match="labels of bases"):

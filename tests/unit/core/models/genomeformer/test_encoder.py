@@ -91,9 +91,9 @@ def test_initial_weights_do_not_depend_on_the_global_generator() -> None:
 def test_impossible_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match="heads of even width"):
         ModelConfig(width=18, num_heads=4)
-    with pytest.raises(ConfigError, match="at least 1"):
+    with pytest.raises(ConfigError, match="depth` cannot be 0"):
         ModelConfig(depth=0)
-    with pytest.raises(ConfigError, match="invalid convolution width 4"):
+    with pytest.raises(ConfigError, match="conv_width` cannot be 4"):
         ModelConfig(conv_width=4)
     with pytest.raises(ConfigError) as failure:
         AttentionConfig(name="flash")

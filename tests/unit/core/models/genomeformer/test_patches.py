@@ -235,7 +235,7 @@ def test_what_they_cannot_do_is_refused() -> None:
         check_plan(model_of("bidirectional"), "two-sweep")
     with pytest.raises(ConfigError, match="do not go together"):
         ModelConfig(patch=4, residual="reversible")
-    with pytest.raises(ConfigError, match="at least 1"):
+    with pytest.raises(ConfigError, match="patch` cannot be 0"):
         ModelConfig(patch=0)
     assert not model_of("bidirectional").can_stream
 
