@@ -113,8 +113,10 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         if isinstance(old_value, Mapping) and isinstance(new_value, Mapping):
             changes += differences(old_value, new_value, f"{prefix}{key}.")
         elif old_value != new_value:
-            shown = ["unset" if value is None else value for value in (old_value, new_value)]
-            changes.append(f"{prefix}{key}: {shown[0]} -> {shown[1]}")
+            before, after = (
+                "unset" if value is None else value for value in (old_value, new_value)
+            )
+            changes.append(f"{prefix}{key}: {before} -> {after}")
     return changes
 
 
