@@ -16,7 +16,8 @@ import numpy.typing as npt
 from genomeformer_cli.core.annotation.sources import RegionConfig, SequenceSources
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
-from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions, Pool
+from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions
+from genomeformer_cli.core.embedding.pools import Pool
 from genomeformer_cli.core.embedding.workers import embed_rows
 from genomeformer_cli.core.errors import ConfigError, InputError, UsageError
 from genomeformer_cli.core.evaluation.base_likelihood import check_scorable, score_record
@@ -100,7 +101,8 @@ class EmbeddingModel:
 
         Returns:
             Array (N, width), one row per sequence in input order, NaN for sequences without real
-            bases; with `pool="none"` a list with one array (bases, width) per sequence.
+            bases, or without a word of three for `pool="words"`; with `pool="none"` a list with one
+            array (bases, width) per sequence.
 
         Raises:
             AlphabetError: A sequence holds a character that is not a nucleotide code.

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from genomeformer_cli.api import Floats, load
 from genomeformer_cli.core.embedding.embedder import Embedder
-from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions, Pool
+from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions
+from genomeformer_cli.core.embedding.pools import Pool
 from genomeformer_cli.core.inference.precision import PrecisionName
 from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
 

@@ -40,6 +40,7 @@ from genomeformer_cli.commands._sources import (
     VcfOption,
     given_sources,
 )
+from genomeformer_cli.core.embedding.pools import Pool  # noqa: TID253 - it imports nothing
 from genomeformer_cli.core.errors import UsageError
 
 EXAMPLE = (
@@ -105,23 +106,7 @@ def command(
         ),
     ] = False,
     pool: Annotated[
-        Literal[
-            "auto",
-            "auto:placed",
-            "auto:motif",
-            "auto:composition",
-            "mean",
-            "max",
-            "mean-max",
-            "moments",
-            "words",
-            "bins",
-            "first",
-            "last",
-            "cls",
-            "none",
-            "genome",
-        ],
+        Literal[Pool, "cls", "genome"],
         Option(
             help="Pooling over the real bases of a record. `auto`: pooling and layers that the "
             "model recommends; `auto:placed`, `auto:motif`, `auto:composition`: for labels that "

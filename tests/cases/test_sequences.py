@@ -152,7 +152,7 @@ def test_case_18_records_without_bases_keep_their_rows(case: Case) -> None:
     content = f">a\n{A}\n>empty\n>n\n{'N' * 50}\n>c\n{C}\n"
     found = case.embed(content)
     assert np.isnan(found.rows).all(axis=1).tolist() == [False, True, True, False]
-    assert "read 4 records, 320 bases: 2 used, 2 empty or of N alone" in found.messages
+    assert "read 4 records, 320 bases: 2 used, 2 without a vector" in found.messages
     scored = case.run(content, "score")
     assert [line.split("\t")[0] for line in scored.out.splitlines()[1:]] == ["a", "empty", "n", "c"]
     assert "read 4 records, 320 bases: 2 used, 2 empty or of N alone" in scored.err

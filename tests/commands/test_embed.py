@@ -192,8 +192,21 @@ def test_records_without_a_base_are_rows_of_nan_and_reported(run_cli: RunCommand
         "warning: record `a` is empty: row 0 is NaN",
         "warning: record `c` holds no base but N: row 2 is NaN",
         "warning: record `d` is empty: row 3 is NaN",
-        "read 4 records, 8 bases: 1 used, 3 empty or of N alone",
+        "read 4 records, 8 bases: 1 used, 3 without a vector",
     ]
+
+
+def test_a_record_without_a_word_is_a_row_of_nan_and_reported(run_cli: RunCommand) -> None:
+    line = ("embed", "-", "--pool", "auto:motif")
+    done = run_cli(*line, stdin=b">a\nG\n>b\nACG\n>c\nACNGT\n")
+    assert np.isnan(array(done)).all(axis=1).tolist() == [True, False, True]
+    assert done.err.splitlines()[-3:] == [
+        "warning: record `a` holds no word of three bases A C G T: row 0 is NaN",
+        "warning: record `c` holds no word of three bases A C G T: row 2 is NaN",
+        "read 3 records, 9 bases: 1 used, 2 without a vector",
+    ]
+    strict = run_cli(*line, "--set", "strict=true", stdin=b">a\nG\n")
+    assert_failure(strict, "record `a` holds no word of three bases A C G T", exit_code=1)
 
 
 def test_duplicate_ids_keep_their_rows_with_a_warning(run_cli: RunCommand, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_flood_of_odd_records_is_a_hundred_lines_and_a_count(run_cli: RunComma
     assert array(done).shape == (150, WIDTH)
     lines = done.err.splitlines()
     assert len(lines) == 102
-    assert lines[-1] == "read 150 records, 0 bases: 0 used, 150 empty or of N alone"
+    assert lines[-1] == "read 150 records, 0 bases: 0 used, 150 without a vector"
     assert lines[-2] == "warning: and 50 more records like these"
 
 
@@ -147,7 +147,7 @@ def test_without_a_model_it_is_explained(
         ("- -", "only once"),
         ("- --shard 4/3", "no shard 4 of 3"),
         ("- --shard 3", "invalid shard `3`"),
-        ("- --set flank=-1", "flank of -1"),
+        ("- --set flank=-1", "`flank` cannot be -1"),
         ("- --window wide", "`wide`"),
         ("- --set rows.tokens_per_batch=many", "`many`"),
         ("- --pool cls", "no [CLS] token"),

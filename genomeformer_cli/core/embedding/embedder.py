@@ -32,6 +32,7 @@ from genomeformer_cli.core.embedding.pooling import (
     Places,
     PooledRows,
     base_of_token,
+    has_vector,
     num_parts,
     pool_windows,
     reverse_parts,
@@ -93,7 +94,7 @@ class Embedder(BatchRunner):
     def embed(
         self, sequences: Sequence[Codes], progress: Progress = no_progress
     ) -> npt.NDArray[np.float32]:
-        """Return one row per sequence, shape (N, width); NaN without a real token.
+        """Return one row per sequence, shape (N, width); NaN where there is nothing to pool.
 
         Args:
             sequences: Base codes (see `core.sequence`).
@@ -119,7 +120,7 @@ class Embedder(BatchRunner):
             sequences: Base codes of each row.
 
         Raises:
-            CheckpointError: A row of a sequence with a real token is not finite.
+            CheckpointError: A row of a sequence with something to pool is not finite.
         """
         rows_NK = forward_rows()
         if self._num_strands == 2:
@@ -127,7 +128,7 @@ class Embedder(BatchRunner):
             rows_NK = self._combine_strands([rows_NK, reverse_NK])
         is_not_finite_N = ~np.isfinite(rows_NK).all(axis=1)
         for row in np.flatnonzero(is_not_finite_N):
-            if has_real_token(self.loaded.tokenizer, sequences[int(row)]):
+            if has_vector(self.loaded.tokenizer, self.options.pool, sequences[int(row)]):
                 raise _not_finite_error(self.loaded.folder)
         return rows_NK.astype(np.float32)
 

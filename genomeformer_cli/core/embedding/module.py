@@ -16,7 +16,7 @@ from genomeformer_cli.core.embedding.features import (
     combine_layers,
     features_width,
 )
-from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions, Pool
+from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions
 from genomeformer_cli.core.embedding.pooling import (
     Places,
     base_of_token,
@@ -24,6 +24,7 @@ from genomeformer_cli.core.embedding.pooling import (
     pool_rows,
     words_of,
 )
+from genomeformer_cli.core.embedding.pools import Pool
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.sequence import encode_bases

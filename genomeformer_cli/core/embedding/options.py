@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from genomeformer_cli.core.annotation.sources import RegionConfig
 from genomeformer_cli.core.configuration import check_range
+from genomeformer_cli.core.embedding.pools import Pool
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.formats.groups import GroupBy
 from genomeformer_cli.core.model_io.embedding_rule import EmbeddingRule
@@ -15,22 +16,6 @@ from genomeformer_cli.core.model_io.embedding_rule import EmbeddingRule
 if TYPE_CHECKING:
     from genomeformer_cli.core.model_io.model_folder import LoadedModel
 
-# Poolings of a row, and those that a model recommends for a kind of label.
-Pool = Literal[
-    "auto",
-    "auto:placed",
-    "auto:motif",
-    "auto:composition",
-    "mean",
-    "max",
-    "mean-max",
-    "moments",
-    "words",
-    "bins",
-    "first",
-    "last",
-    "none",
-]
 Strands = Literal["none", "mean", "concat"]
 PlotMethod = Literal["pca", "umap"]
 Precision = Literal["float32", "float16", "float64"]

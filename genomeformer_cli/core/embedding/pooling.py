@@ -6,9 +6,9 @@ A pool has parts, each with a state per window that is merged over the windows o
 - `max`, `first`, `last`: maximum, first or last features.
 - `moments`: mean, and sum of squared differences from it (Chan et al. 1983, "Algorithms for
   Computing the Sample Variance"); the row has mean and standard deviation.
-- `words`: sums over the positions of each word of three bases that is centred on the position.
-  The row has these sums over the number of all real positions, so that it tells words apart in
-  their context.
+- `words`: sums over the positions of each word of three bases that is centred on the position, and
+  their number. The row has these sums over the number of all real positions, so that it tells words
+  apart in their context; a sequence without a word has no row.
 - `bins`: sums over `NUM_BINS` equal parts of the sequence, and their weights. A position on the
   boundary of two parts counts in both by its overlap, so that the parts of the reverse complement
   are these parts in reverse order. A part without a real position has the mean of the others.
@@ -27,11 +27,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.embedding.options import Pool
+from genomeformer_cli.core.embedding.pools import Pool
 from genomeformer_cli.core.embedding.windows import Numbers
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.sequence import NUM_REAL_BASES
-from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer, has_real_token
 
 Floats = npt.NDArray[np.float64]
 NUM_BINS = 8
@@ -96,6 +96,21 @@ def base_of_token(tokenizer: Tokenizer) -> Numbers:
     return np.array(["ACGT".find(token) if len(token) == 1 else -1 for token in tokenizer.tokens])
 
 
+def has_vector(tokenizer: Tokenizer, pool: Pool, codes: Codes) -> bool:
+    """Return True if a sequence has something to pool, see `pooled_unit`."""
+    if pool != "words":
+        return has_real_token(tokenizer, codes)
+    is_real_L = codes < NUM_REAL_BASES
+    num_words = max(codes.size - WORD + 1, 0)
+    is_word_L = np.all([is_real_L[start : start + num_words] for start in range(WORD)], axis=0)
+    return bool(is_word_L.any())
+
+
+def pooled_unit(pool: Pool) -> str:
+    """Return what a sequence must hold at least once to have a row, for messages."""
+    return "word of three bases A C G T" if pool == "words" else "whole token of A C G T"
+
+
 def state_columns(pool: Pool, columns: int) -> int:
     """Return the number of columns of the state of a window."""
     return max(part.stop for _, part in _state_parts(pool, columns))
@@ -105,8 +120,12 @@ def _state_parts(pool: Pool, columns: int) -> Iterator[tuple[str, slice]]:
     """Yield the name and the columns of each part of a state."""
     start = 0
     for name in _PARTS.get(pool, (pool,)):
-        sizes = {"moments": 2 * columns, "words": NUM_WORDS * columns}
-        size = (sizes | {"bins": NUM_BINS * (columns + 1)}).get(name, columns)
+        sizes = {
+            "moments": 2 * columns,
+            "words": NUM_WORDS * columns + 1,
+            "bins": NUM_BINS * (columns + 1),
+        }
+        size = sizes.get(name, columns)
         yield name, slice(start, start + size)
         start += size
 
@@ -130,7 +149,8 @@ def pool_windows(features_BLK: Tensor, real_BL: Tensor, pool: Pool, places: Plac
             word_BL = places.word_BL.to(real_BL.device).where(real_BL, NO_WORD)
             words_W = torch.arange(NUM_WORDS, device=real_BL.device)
             is_word_BWL = (word_BL[:, None] == words_W[:, None]).to(features_BLK.dtype)
-            states.append((is_word_BWL @ features_BLK).flatten(1))
+            num_words_B1 = is_word_BWL.sum(dim=(1, 2))[:, None]
+            states += [(is_word_BWL @ features_BLK).flatten(1), num_words_B1]
         else:
             states.append(_POOLS[name](features_BLK, real_BL))
     return states[0] if len(states) == 1 else torch.cat(states, dim=1)
@@ -189,6 +209,8 @@ def pool_rows(features_BLK: Tensor, real_BL: Tensor, pool: Pool, places: Places)
     parts = []
     for name, columns in _state_parts(pool, features_BLK.shape[2]):
         values = state_BS[:, columns]
+        if name == "words":
+            values = values[:, :-1]
         if name in ("mean", "words"):
             values = values / count_B1.clamp_min(1)
         elif name == "moments":
@@ -304,11 +326,14 @@ class PooledRows:
         self.values_NS[rows] = np.concatenate((mean, squares), axis=1)
 
     def result(self) -> Floats:
-        """Return the rows (N, parts x K); NaN for a row without a real position."""
+        """Return the rows (N, parts x K); NaN for a row without a real position, or a word."""
         count_N1 = np.maximum(self.counts_N, 1)[:, None]
-        parts = []
+        parts, is_empty_N = [], self.counts_N == 0
         for name, part in _state_parts(self.pool, self.columns):
             values = self.values_NS[:, part]
+            if name == "words":
+                is_empty_N |= values[:, -1] == 0
+                values = values[:, :-1]
             if name in ("mean", "words"):
                 values /= count_N1
             elif name == "moments":
@@ -317,7 +342,7 @@ class PooledRows:
                 values = _bin_means(values)
             parts.append(values)
         rows_NK = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        rows_NK[self.counts_N == 0] = np.nan
+        rows_NK[is_empty_N] = np.nan
         return rows_NK
 
 

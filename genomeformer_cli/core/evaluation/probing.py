@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from genomeformer_cli.core.configuration import MAX_WINDOW, check_range
 from genomeformer_cli.core.embedding.embedder import embed_tokens
-from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions, Pool
+from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions
+from genomeformer_cli.core.embedding.pools import Pool
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.class_metrics import GroupMetrics
 from genomeformer_cli.core.evaluation.duplicates import Duplicates, find_duplicates
@@ -61,7 +62,6 @@ from genomeformer_cli.core.known_suites import suite_metrics
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
-from genomeformer_cli.core.tokenizers.protocol import has_real_token
 
 MODEL, TWIN = "model", "random"
 
@@ -169,12 +169,6 @@ def evaluate_task(
         encode_bases(example.sequence, where=f"task `{task.name}`: `{example.id}`")
         for example in task.examples
     ]
-    num_empty = sum(not has_real_token(loaded.tokenizer, codes) for codes in sequences)
-    if num_empty:
-        reporter.warn(
-            f"task `{task.name}`: {num_empty} sequences hold no token of A C G T only; their "
-            "vectors are zeros"
-        )
     classes_N = class_numbers(task)
     kmers: dict[str, Any] = {f"{k}-mers": kmer_frequencies(sequences, k) for k in KS}
     one_hot_bases = one_hot(sequences)
@@ -197,6 +191,7 @@ def evaluate_task(
         reporter.warn(duplicates.warning(task.name))
     with meter.measure() if meter else nullcontext():
         model_vectors_NE = _embed(loaded, sequences, config, reporter)
+    model_vectors_NE = _filled(model_vectors_NE, task.name, reporter)
     rows: list[ProbeRow] = []
     for seed, rows_M in rows_by_seed.items():
         (twin,) = random_twins(loaded, seed, 1).values()
@@ -205,7 +200,7 @@ def evaluate_task(
         vectors = {
             source: array[rows_M] for source, array in {MODEL: model_vectors_NE, **kmers}.items()
         }
-        vectors[TWIN] = _embed(twin_model, codes, config, reporter)
+        vectors[TWIN] = np.nan_to_num(_embed(twin_model, codes, config, reporter))
         ordered = {source: vectors[source] for source in (MODEL, TWIN, *kmers)}
         rows += _probe_rows(ordered, task.take(rows_M), folds_by_seed[seed], seed, reporter)
     sampled = draw_rows(classes_N, config.seed)
@@ -235,7 +230,20 @@ def _embed(
     ids = [loaded.tokenizer.encode(codes) for codes in sequences]
     window = config.window or loaded.model.config.context
     options = EmbedOptions(pool=config.pool, layers=config.layers, window=window)
-    return np.nan_to_num(embed_tokens(loaded, ids, options, reporter=reporter))
+    return embed_tokens(loaded, ids, options, reporter=reporter)
+
+
+def _filled(
+    rows_NE: npt.NDArray[np.float32], task: str, reporter: Reporter
+) -> npt.NDArray[np.float32]:
+    """Replace NaN by zeros, with a warning."""
+    num_empty = int(np.isnan(rows_NE).any(axis=1).sum())
+    if num_empty:
+        reporter.warn(
+            f"task `{task}`: {num_empty} sequences hold no token of A C G T only, or no word of "
+            "the pooling; their vectors are zeros"
+        )
+    return np.nan_to_num(rows_NE)
 
 
 def _probe_rows(

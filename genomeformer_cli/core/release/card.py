@@ -12,8 +12,9 @@ from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.data.mixture import SamplingConfig
 from genomeformer_cli.core.embedding.features import features_width
-from genomeformer_cli.core.embedding.options import EmbedOptions, Pool
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.embedding.pooling import num_parts
+from genomeformer_cli.core.embedding.pools import Pool
 from genomeformer_cli.core.evaluation.tables import evaluation_tables
 from genomeformer_cli.core.model_io.bundle_layout import PICTURES
 from genomeformer_cli.core.model_io.embedding_rule import LAST_LAYER, Recommended

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.formats import VectorTable, write_table
+from genomeformer_cli.core.embedding.pooling import has_vector, pooled_unit
 from genomeformer_cli.core.embedding.projection import project
 from genomeformer_cli.core.embedding.vector_writer import VectorWriter
 from genomeformer_cli.core.embedding.workers import WorkerJob, embed_parallel, embed_serial
@@ -37,7 +38,6 @@ from genomeformer_cli.core.store.atomic import (
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.output_lock import lock_outputs
 from genomeformer_cli.core.store.run_record import note_output
-from genomeformer_cli.core.tokenizers.protocol import has_real_token
 from genomeformer_cli.core.workflows.devices import choose_device, gpu_names, set_threads
 from genomeformer_cli.core.workflows.embed_genomes import pool_genomes
 from genomeformer_cli.core.workflows.embed_record import (
@@ -111,7 +111,9 @@ def embed_sequences(
             stack=stack,
             reporter=reporter,
             check=RowCheck(
-                strict=request.strict, has_token=partial(has_real_token, loaded.tokenizer)
+                strict=request.strict,
+                has_token=partial(has_vector, loaded.tokenizer, embedder.options.pool),
+                unit=pooled_unit(embedder.options.pool),
             ),
         )
         consequence = "it has no row of numbers" if request.choices.per_base else "row {} is NaN"
@@ -126,8 +128,9 @@ def embed_sequences(
         work = _Work(request, embedder, look, devices or (str(device),), precision, reporter)
         result = work.run(stream, stack)
         if not (request.sources.bed or request.sources.vcf):
-            noun, num_odd = request.sources.noun, len(look.odd)
-            reporter.note(records_text(look.num_records, look.num_bases, num_odd, noun))
+            counts = look.num_records, look.num_bases, len(look.odd)
+            noun = request.sources.noun
+            reporter.note(records_text(*counts, noun, kind="without a vector"))
         return result
 
 

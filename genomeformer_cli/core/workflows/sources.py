@@ -61,7 +61,7 @@ from genomeformer_cli.core.workflows.source_files import (
 
 _MAX_WARNINGS = 100
 Read = Callable[[], Iterator[Query]]
-# True for base codes with a token of A C G T only.
+# True for base codes with something to compute on.
 HasToken = Callable[[Codes], bool]
 
 
@@ -75,6 +75,7 @@ class RowCheck:
     """Records without a vector, and what to do with them."""
 
     has_token: HasToken = has_known_base
+    unit: str = "whole token of A C G T"  # Name of what `has_token` finds, for messages.
     strict: bool = False  # Raise for these records instead of warning.
 
 
@@ -146,11 +147,13 @@ def look_through(
     )
 
 
-def records_text(num_records: int, num_bases: int, num_without: int, noun: str = "record") -> str:
-    """Return how many records were read and used, and how many have nothing to compute on."""
+def records_text(
+    num_records: int, num_bases: int, num_without: int, noun: str = "record", kind: str = ""
+) -> str:
+    """Return how many records were read and used, and how many were not, which are of a kind."""
     text = f"read {count_noun(num_records, noun)}, {count_noun(num_bases, 'base')}"
     if num_without:
-        kind = "empty or of N alone" if noun == "record" else "without a sequence"
+        kind = kind or ("empty or of N alone" if noun == "record" else "without a sequence")
         text += f": {num_records - num_without:,} used, {num_without:,} {kind}"
     return text
 
@@ -279,7 +282,7 @@ def _look(
             hashes.append(hash(query.id))
             num_bases += query.codes.size
             tracker.advance(query.codes.size)
-            problem = _problem(query, check.has_token)
+            problem = _problem(query, check)
             if problem:
                 odd.append((row, problem))
                 if check.strict:
@@ -294,7 +297,7 @@ def _look(
     )
 
 
-def _problem(query: Query, has_token: HasToken) -> str:
+def _problem(query: Query, check: RowCheck) -> str:
     """Return the reason why a record has no vector; empty if it has one."""
     if query.problem:
         return f"region `{query.id}`: {query.problem}"
@@ -303,7 +306,7 @@ def _problem(query: Query, has_token: HasToken) -> str:
     noun = "record" if query.region is None else "region"
     if query.codes.min() == NUM_REAL_BASES:
         return f"{noun} `{query.id}` holds no base but N"
-    return "" if has_token(query.codes) else f"{noun} `{query.id}` holds no whole token of A C G T"
+    return "" if check.has_token(query.codes) else f"{noun} `{query.id}` holds no {check.unit}"
 
 
 def _tell_of_doubles(hashes: array[int], read: Read, reporter: Reporter, *, strict: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.embedding import batch_runner, embedder
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
-from genomeformer_cli.core.embedding.options import EmbedOptions, Pool
-from genomeformer_cli.core.embedding.pooling import NUM_BINS
+from genomeformer_cli.core.embedding.options import EmbedOptions
+from genomeformer_cli.core.embedding.pooling import NUM_BINS, has_vector
+from genomeformer_cli.core.embedding.pools import Pool
 from genomeformer_cli.core.errors import ConfigError, InputError
 from genomeformer_cli.core.model_io.embedding_rule import EmbeddingRule
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
@@ -90,7 +92,8 @@ def pooled(by_base: Array, text: str, pool: str) -> Array:
         for place in range(1, len(text) - 1):
             if "N" not in (word := text[place - 1 : place + 2]):
                 sums[tuple("ACGT".index(base) for base in word)] += by_base[place]
-        return sums.reshape(-1) / len(real)
+        is_empty = not any(len(part) >= 3 for part in text.split("N"))
+        return np.full(sums.size, np.nan) if is_empty else sums.reshape(-1) / len(real)
     if pool in ("first", "last"):
         return real[0 if pool == "first" else -1]
     parts = {"mean-max": ("mean", "max"), "moments": ("mean", "std")}.get(pool, (pool,))
@@ -111,6 +114,16 @@ def test_a_pool_is_over_the_real_bases(
             assert np.isnan(found[row]).all()
         else:
             np.testing.assert_allclose(found[row], pooled(by_base[row], text, pool), atol=1e-5)
+
+
+@pytest.mark.parametrize("rc", ["none", "mean"])
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_row_is_nan_exactly_where_nothing_is_pooled(pool: Pool, rc: str) -> None:
+    loaded = load()
+    texts = ["".join(letters) for size in range(5) for letters in product("ANR", repeat=size)]
+    is_pooled = [has_vector(loaded.tokenizer, pool, encode_bases(text)) for text in texts]
+    is_finite = np.isfinite(rows(loaded, texts, pool=pool, rc=rc))
+    assert is_finite.all(axis=1).tolist() == is_finite.any(axis=1).tolist() == is_pooled
 
 
 def test_a_base_has_the_features_that_the_model_gives_it() -> None:
@@ -375,7 +388,7 @@ def test_the_module_gives_the_same_with_gradients(pool: Pool) -> None:
     module = EmbeddingModule(loaded, pool=pool, layers="mean")
     found = module(REAL)
     expected = rows(loaded, REAL, pool=pool, layers="mean", window=200)
-    np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(found.detach().numpy(), np.nan_to_num(expected), atol=1e-5)
     found.sum().backward()
     gradient = loaded.model.get_parameter("embedding.weight").grad
     assert gradient is not None
