@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -18,7 +22,12 @@ from genomeformer_cli.commands._options import (
     check_renamed,
 )
 from genomeformer_cli.core.errors import GenomeformerError, UsageError
-from genomeformer_cli.core.settings import is_main_process, launch_folder, postpone_collection
+from genomeformer_cli.core.settings import (
+    has_launcher,
+    is_main_process,
+    launch_folder,
+    postpone_collection,
+)
 from genomeformer_cli.render.streams import open_missing_streams
 from genomeformer_cli.render.verbosity import reset_verbosity, set_verbosity
 
@@ -138,8 +147,40 @@ def _report(failure: Exception) -> int:
         return GenomeformerError.exit_code
 
 
+@contextmanager
+def _unwound_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the command as Ctrl-C does, which removes temporary files, then end it.
+
+    Processes that train together end at once: one may wait in native code for one that is gone.
+    """
+    is_ours = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if not (is_ours and is_main_thread) or has_launcher():
+        yield
+        return
+    received: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        received.append(number)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if received:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main() -> None:
     """Run the command line; every failure ends here, as a sentence, a hint and an exit code."""
+    with _unwound_by_sigterm():
+        _run()
+
+
+def _run() -> NoReturn:
     postpone_collection()
     debug = "--debug" in sys.argv[1:]
     try:

@@ -179,7 +179,7 @@ def check_range(
 
     Args:
         setting: Name of the setting.
-        value: Its value.
+        value: Value of the setting.
         lowest: Lower bound.
         highest: Upper bound.
         excluded: Bounds that are no values themselves.

@@ -153,6 +153,14 @@ def is_main_process() -> bool:
     return process is None or process.rank == 0
 
 
+def has_launcher() -> bool:
+    """Return True if torchrun, srun or this package started the process as one of several."""
+    try:
+        return launch_folder() is not None or process_rank() is not None
+    except ConfigError:
+        return True
+
+
 def launch_folder() -> Path | None:
     """Return the folder for failures of a process started by this package, or None."""
     folder = os.environ.get(LAUNCH_VARIABLE)

@@ -82,6 +82,12 @@ COMMANDS = {
     "generate": Command(
         line=("generate", "gaps.fa", "--infill", "--model", "released", "-o", "filled.fa", *CPU)
     ),
+    "explain": Command(
+        line=(
+            *("explain", "x.fa", "--tile", "30", "--dependencies", "--model", "released"),
+            *("-o", "e.tsv", *CPU),
+        )
+    ),
     "score --vcf": Command(
         line=(
             *("score", "--vcf", "x.vcf", "--genome", "x.fa", "--model", "released"),
