@@ -96,6 +96,8 @@ def corrected(strengths_LL: Strengths) -> Floats:
 def stem_scores(pairing_LL: Strengths) -> Floats:
     """Return the stem scores (L, L); 0 where every value is missing."""
     values_LL = np.nan_to_num(pairing_LL.astype(np.float64))
+    if not values_LL.size:
+        return values_LL
     np.fill_diagonal(values_LL, 0)
     for axis in (1, 0):
         centred_LL = values_LL - values_LL.mean(axis=axis, keepdims=True)

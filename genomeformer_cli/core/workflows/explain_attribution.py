@@ -71,7 +71,7 @@ class TaskExplainer(Explainer):
     index: int  # Index of the output.
 
     def answer_with(self, model: Model) -> TaskAnswer:
-        """Return the same output of another model with such a head."""
+        """Return this output of another model with a head for the same task."""
         predictor = self.task.predictor(model, self.loaded.tokenizer, _TOKENS_PER_BATCH)
         return TaskAnswer(predictor, self.index)
 
