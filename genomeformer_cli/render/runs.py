@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         FinetuneSummary,
         LinearResult,
         SeedResult,
+        StackedResult,
     )
     from genomeformer_cli.core.training.summary import RunSummary
     from genomeformer_cli.core.workflows.finetune import FinetuneResult
@@ -162,6 +163,10 @@ def render_finetune(result: FinetuneResult) -> RenderableType:
         table.add_row(baseline.name, "", *_test_scores(baseline, names))
     for seed in summary.results:
         table.add_row(seed.origin, str(seed.seed), *_test_scores(seed, names))
+    for stacked in summary.stacked:
+        alone = [f"{stacked.network.measures.get(name, float('nan')):.4f}" for name in names]
+        table.add_row("network alone", str(stacked.seed), *alone, "")
+        table.add_row("with the network", str(stacked.seed), *_test_scores(stacked, names))
     if summary.ensemble is not None:
         number = f"all {summary.ensemble.num_members}"
         table.add_row("mean", number, *_test_scores(summary.ensemble, names))
@@ -179,7 +184,8 @@ def render_finetune(result: FinetuneResult) -> RenderableType:
 
 
 def _test_scores(
-    result: SeedResult | LinearResult | BaselineResult | EnsembleResult, names: list[str]
+    result: SeedResult | StackedResult | LinearResult | BaselineResult | EnsembleResult,
+    names: list[str],
 ) -> list[str]:
     measures = [f"{result.test.measures.get(name, float('nan')):.4f}" for name in names]
     interval = result.interval

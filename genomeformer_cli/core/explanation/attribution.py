@@ -35,6 +35,7 @@ from genomeformer_cli.core.explanation.soft_bases import check_soft_bases, soft_
 from genomeformer_cli.core.finetuning.head import get_head, head_outputs
 from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
+from genomeformer_cli.core.finetuning.motif_scanner import BaseRows
 from genomeformer_cli.core.inference.cost import BatchCost
 from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
@@ -123,6 +124,12 @@ class TaskAnswer:
         outputs_BC = self._outputs(codes, mixture_BPR, is_reverse=False)
         if self.predictor.both_strands:
             outputs_BC = (outputs_BC + self._outputs(codes, mixture_BPR, is_reverse=True)) / 2
+        head = get_head(self.model)
+        if head.network is not None:
+            codes_L = torch.from_numpy(codes).to(self.model.device)
+            rows = BaseRows.of_codes(codes_L.expand(len(mixture_BPR), -1))
+            network_BC = head.network(_mixed(rows, mixture_BPR))
+            outputs_BC = head.stack_2[0] * outputs_BC + head.stack_2[1] * network_BC
         return self._number(outputs_BC)
 
     def _outputs(self, codes: Codes, mixture_BPR: Tensor, *, is_reverse: bool) -> Tensor:
@@ -142,11 +149,7 @@ class TaskAnswer:
         reader, soft_BL = soft_bases(model, collator.tokenizer, batch.tokens_WL, mixture_PR)
         batch = replace(batch, tokens_WL=soft_BL)
         if get_head(model).motifs is not None:
-            shares_BLR = batch.base_rows.bases_BRL.transpose(1, 2)
-            is_real = (shares_BLR.sum(dim=-1) > 0,)
-            # The head computes in single precision, whatever the model does.
-            shares_BRL = shares_BLR.index_put(is_real, mixture_PR.float()).transpose(1, 2)
-            batch = replace(batch, shares_BRL=shares_BRL)
+            batch = replace(batch, shares_BRL=_mixed(batch.base_rows, mixture_BPR).bases_BRL)
         return head_outputs(reader, batch)
 
     def _number(self, outputs_BC: Tensor) -> Tensor:
@@ -158,6 +161,14 @@ class TaskAnswer:
             return output_B / _LN2
         rest = [number for number in range(outputs_BC.shape[1]) if number != self.index]
         return (output_B - outputs_BC[:, rest].logsumexp(dim=1)) / _LN2
+
+
+def _mixed(rows: BaseRows, mixture_BPR: Tensor) -> BaseRows:
+    """Replace the real bases of rows by mixtures; the head computes in single precision."""
+    shares_BLR = rows.bases_BRL.transpose(1, 2)
+    is_real = (shares_BLR.sum(dim=-1) > 0,)
+    shares_BLR = shares_BLR.index_put(is_real, mixture_BPR.flatten(0, 1).float())
+    return replace(rows, bases_BRL=shares_BLR.transpose(1, 2))
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from genomeformer_cli.core.finetuning.kmer_baseline import (
     fit_linear,
 )
 from genomeformer_cli.core.finetuning.metrics import Floats, TaskScore, bootstrap_interval
-from genomeformer_cli.core.finetuning.motif_network import NetworkTraining
 from genomeformer_cli.core.finetuning.run import FinetuningRun
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
+from genomeformer_cli.core.finetuning.stacking import network_training
 from genomeformer_cli.core.finetuning.summary import BaselineResult
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.results import check_result, write_result
@@ -52,7 +52,7 @@ def fit_baselines(
         else:
             start = time.process_time()
             validation, test, predictions = (
-                _fit_network(finetuning, reporter)
+                _fit_network(finetuning, run, reporter)
                 if name == _NETWORK
                 else _fit_linear(finetuning, features_by_name[name], reporter)
             )
@@ -108,14 +108,9 @@ def _fit_linear(
 
 
 def _fit_network(
-    finetuning: FinetuningRun, reporter: Reporter
+    finetuning: FinetuningRun, run: Path, reporter: Reporter
 ) -> tuple[TaskScore, TaskScore, list[Floats]]:
-    config = finetuning.config
-    training = NetworkTraining(
-        rows=finetuning.rows,
-        loss=finetuning.loss,
-        both_strands=config.tuning.strands != "given",
-        metric=config.tuning.metric,
-        seed=config.training.seed,
-    )
-    return training.fit(reporter)
+    training = network_training(finetuning, run, finetuning.config.training.seed)
+    network = training.load_or_fit(reporter)
+    validation, _ = training.evaluate(network, VALIDATION)
+    return validation, *training.evaluate(network, TEST)

@@ -57,6 +57,8 @@ class SavedTask:
     linear: BaselineFeatures | None = None
     # Shape of a motif scanner beside the model; None without one.
     motifs: MotifOptions | None = None
+    # Shape of a network that is stacked; None without one.
+    network: MotifOptions | None = None
     longest: int | None = None  # Bases of the longest training sequence; None: not recorded.
 
     def build_head(self, model: Model, *, seed: int = 0) -> TaskHead:
@@ -65,7 +67,7 @@ class SavedTask:
             model.feature_width,
             len(self.targets.names),
             self.pool,
-            beside=SequenceModels(linear=self.linear, motifs=self.motifs),
+            beside=SequenceModels(linear=self.linear, motifs=self.motifs, network=self.network),
             seed=seed,
         )
 

@@ -107,6 +107,9 @@ class FinetuneConfig:
     # Fit baselines to the same rows: linear models of k-mers, gapped k-mers and bases in their
     # places, and a small convolutional network from random weights.
     baselines: bool = False
+    # Train a small convolutional network on the same rows too, for every seed, and stack it: its
+    # outputs and those of the model are summed with weights that fit the validation rows.
+    network: bool = False
     # Models to save: that of the `best` seed by validation, or those of `all` seeds too, as
     # NAME-seed-N, for `predict` with several `--model`.
     members: Literal["best", "all"] = "best"

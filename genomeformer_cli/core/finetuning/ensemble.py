@@ -23,8 +23,9 @@ from genomeformer_cli.core.finetuning.inference import (
 from genomeformer_cli.core.finetuning.labels import LabelSpace
 from genomeformer_cli.core.finetuning.losses import to_outputs
 from genomeformer_cli.core.finetuning.metrics import Floats, bootstrap_interval
-from genomeformer_cli.core.finetuning.run import FinetuningRun, load_best_model
+from genomeformer_cli.core.finetuning.run import FinetuningRun
 from genomeformer_cli.core.finetuning.splits import TEST, VALIDATION
+from genomeformer_cli.core.finetuning.stacking import load_final_model
 from genomeformer_cli.core.finetuning.summary import EnsembleResult, SeedResult
 from genomeformer_cli.core.formats.sequences import TileContext
 from genomeformer_cli.core.sequence import Codes
@@ -105,7 +106,8 @@ def evaluate_ensemble(
     rows, space = finetuning.rows, finetuning.task.targets
     predictions: dict[str, list[list[Floats]]] = {VALIDATION: [], TEST: []}
     for result in results:
-        predictor = finetuning.predictor(load_best_model(finetuning, run_folder, result).model)
+        model = load_final_model(finetuning, run_folder, result)[0].model
+        predictor = finetuning.predictor(model)
         for split, of_members in predictions.items():
             of_members.append(predictor.predict([rows.codes[row] for row in rows.splits[split]]))
     scored = {

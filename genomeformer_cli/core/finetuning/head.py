@@ -8,7 +8,7 @@ H heads of attention.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import cast
@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from genomeformer_cli.core.finetuning.collate import CollatedBatch
 from genomeformer_cli.core.finetuning.kmer_baseline import BaselineFeatures, KmerBaseline
+from genomeformer_cli.core.finetuning.motif_network import MotifNetwork
 from genomeformer_cli.core.finetuning.motif_scanner import (
     MotifBranch,
     MotifOptions,
@@ -26,6 +27,7 @@ from genomeformer_cli.core.finetuning.motif_scanner import (
 )
 from genomeformer_cli.core.models.genomeformer.seeds import part_generator
 from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.sequence import Codes
 
 NAME = "task"
 _NUM_HEADS = 4
@@ -41,6 +43,8 @@ class SequenceModels:
     linear: BaselineFeatures | None = None
     # Shape of a motif scanner whose features join the pooled ones; None without one.
     motifs: MotifOptions | None = None
+    # Shape of a network that was trained by itself and is stacked; None without one.
+    network: MotifOptions | None = None
 
 
 class TaskHead(nn.Module):
@@ -57,6 +61,7 @@ class TaskHead(nn.Module):
 
     mean_K: Tensor
     spread_K: Tensor
+    stack_2: Tensor  # Weights of the outputs without the network, and of the network.
 
     def __init__(
         self,
@@ -87,9 +92,32 @@ class TaskHead(nn.Module):
         self.register_buffer("spread_K", torch.ones(num_features))
         self.out = nn.Linear(num_features, num_outputs)
         self.linear = None if linear is None else KmerBaseline(linear, num_outputs)
+        self.network: MotifNetwork | None = None
+        if beside.network is not None:
+            self.stack(MotifNetwork(num_outputs, beside.network, seed=seed), Tensor([1.0, 0.0]))
         with torch.no_grad():
             self.out.weight.normal_(0.0, _SMALL * num_features**-0.5, generator=generator)
             self.out.bias.zero_()
+
+    def stack(self, network: MotifNetwork, weights_2: Tensor) -> None:
+        """Add a network, and the weights of the outputs without it and of its own."""
+        self.network = network.eval().requires_grad_(requires_grad=False)
+        self.register_buffer("stack_2", weights_2)
+
+    def complete_outputs(self, outputs: list[Tensor], codes: Sequence[Codes]) -> list[Tensor]:
+        """Add the outputs of the models that read the bases of whole rows.
+
+        Args:
+            outputs: Outputs (1, C) of each row, from `forward`.
+            codes: Base codes of each row.
+        """
+        if self.linear is not None:
+            outputs = _add(outputs, self.linear.outputs(codes))
+        if self.network is not None:
+            model_weight, network_weight = self.stack_2.tolist()
+            outputs = [model_weight * row_outputs for row_outputs in outputs]
+            outputs = _add(outputs, network_weight * self.network.outputs(codes))
+        return outputs
 
     def input_features(self, features_PE: Tensor, batch: CollatedBatch) -> Tensor:
         """Return the input features of the head (B, K), or (P, K) for labels of bases."""
@@ -157,6 +185,11 @@ class TaskHead(nn.Module):
         mean_K, spread_K = feature_statistics(features_BK)
         self.mean_K.copy_(mean_K)
         self.spread_K.copy_(spread_K)
+
+
+def _add(outputs: list[Tensor], others_NC: Tensor) -> list[Tensor]:
+    pairs = zip(outputs, others_NC[:, None], strict=True)
+    return [row_outputs + others for row_outputs, others in pairs]
 
 
 def _mean(features_PE: Tensor, batch: CollatedBatch) -> Tensor:

@@ -65,9 +65,12 @@ class Predictor:
             progress: Receives the number of bases of each finished batch.
             contexts: Stretches in which the sequences are read; empty: each by itself.
         """
-        if contexts:
-            return self._with_linear(self._outputs_in_context(contexts, progress), codes)
-        return self._with_linear(self._outputs_alone(codes, progress), codes)
+        outputs = (
+            self._outputs_in_context(contexts, progress)
+            if contexts
+            else self._outputs_alone(codes, progress)
+        )
+        return get_head(self.model).complete_outputs(outputs, codes)
 
     def _outputs_in_context(
         self, contexts: Sequence[TileContext], progress: Progress
@@ -80,17 +83,6 @@ class Predictor:
         )
         shared = SharedContexts.of_tiles(contexts, self.collator.tokenizer)
         return computed.outputs(shared, progress)
-
-    def _with_linear(self, outputs: list[Tensor], codes: Sequence[Codes]) -> list[Tensor]:
-        """Add the outputs of the linear model, if there is one."""
-        linear = get_head(self.model).linear
-        if linear is None:
-            return outputs
-        linear_outputs = linear.outputs(codes)
-        return [
-            row_outputs + linear
-            for row_outputs, linear in zip(outputs, linear_outputs[:, None], strict=True)
-        ]
 
     def _outputs_alone(self, codes: Sequence[Codes], progress: Progress) -> list[Tensor]:
         distinct = DistinctRows.of_sequences(codes)

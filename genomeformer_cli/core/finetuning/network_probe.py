@@ -31,7 +31,7 @@ from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.finetuning.dataset import LabelledRows
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.finetuning.losses import Loss
-from genomeformer_cli.core.finetuning.motif_network import NetworkTraining
+from genomeformer_cli.core.finetuning.network_training import NetworkTraining
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.reporting import Reporter
@@ -99,14 +99,17 @@ def predict_folds(
     for fold in task_folds:
         rows = _labelled_rows(task, codes, fold)
         loss = Loss(label_space=rows.label_space, weights=(1.0,) * len(task.classes))
-        fits = [
+        trainings = [
             NetworkTraining(
                 rows=rows, loss=loss, both_strands=both_strands, metric=_METRIC, seed=seed
-            ).fit(reporter)
+            )
             for both_strands in (True, False)
         ]
-        _, _, answers = max(fits, key=lambda fit: fit[0].sort_key(_METRIC))
-        probabilities.append(np.concatenate(answers))
+        fits = [(training, training.fit(reporter)) for training in trainings]
+        best, network = max(
+            fits, key=lambda fit: fit[0].evaluate(fit[1], VALIDATION)[0].sort_key(_METRIC)
+        )
+        probabilities.append(np.concatenate(best.evaluate(network, TEST)[1]))
     return ProbePredictions(
         targets_N=np.concatenate([classes_N[fold.test] for fold in task_folds]),
         probability_NC=np.concatenate(probabilities),

@@ -33,6 +33,18 @@ class SeedResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StackedResult:
+    """Result of the model of one seed and the network of that seed, summed."""
+
+    seed: int  # Seed of both.
+    weights: tuple[float, float]  # Weights of the model and of the network.
+    network: TaskScore  # Score of the network alone on the test rows.
+    validation: TaskScore  # Score on the validation rows, which the weights fit.
+    test: TaskScore  # Score on the test rows.
+    interval: ConfidenceInterval  # Bootstrap interval of the reported metric.
+
+
+@dataclass(frozen=True, kw_only=True)
 class EnsembleResult:
     """Result of the mean prediction of all seeds from pretrained weights."""
 
@@ -81,6 +93,7 @@ class FinetuneSummary:
     official_split: bool  # True if the file defines the split.
     results: tuple[SeedResult, ...]  # Results of each seed.
     linear: LinearResult | None = None  # Result of the linear model alone; None without one.
+    stacked: tuple[StackedResult, ...] = ()  # Results with the network; empty without one.
     ensemble: EnsembleResult | None = None  # Result of all seeds together; None with one seed.
     saved_seed: int | None = None  # Seed of the saved weights; None: the best by validation.
     # Results of linear models and of a network from random weights; empty if not requested.
@@ -97,8 +110,11 @@ class FinetuneSummary:
     @property
     def best_seed(self) -> SeedResult:
         """Result of the seed with the best validation score."""
+        validation = {result.seed: result.validation for result in self.from_origin(PRETRAINED)}
+        validation |= {result.seed: result.validation for result in self.stacked}
         return max(
-            self.from_origin(PRETRAINED), key=lambda result: result.validation.sort_key(self.metric)
+            self.from_origin(PRETRAINED),
+            key=lambda result: validation[result.seed].sort_key(self.metric),
         )
 
     @property

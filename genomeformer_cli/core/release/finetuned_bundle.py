@@ -136,6 +136,11 @@ def _results_table(summary: FinetuneSummary) -> Table:
         )
         for result in summary.results
     ]
+    for stacked in summary.stacked:
+        seed, bounds = str(stacked.seed), _bounds(stacked.interval)
+        alone = ("network alone", seed, _measures(stacked.network.measures), _MISSING, _MISSING)
+        summed = ("with the network", seed, _measures(stacked.test.measures), bounds, _MISSING)
+        rows += [alone, summed]
     if summary.ensemble is not None:
         number, result = f"all {summary.ensemble.num_members}", summary.ensemble
         scores = (_measures(result.test.measures), _bounds(result.interval))

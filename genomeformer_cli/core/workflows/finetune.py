@@ -28,17 +28,18 @@ from genomeformer_cli.core.finetuning.reading import read_task_table
 from genomeformer_cli.core.finetuning.run import (
     FinetuningRun,
     evaluate_linear,
-    load_best_model,
     prepare_run,
     train_seed,
 )
 from genomeformer_cli.core.finetuning.splits import TEST
+from genomeformer_cli.core.finetuning.stacking import load_final_model, stack_seed
 from genomeformer_cli.core.finetuning.summary import (
     PRETRAINED,
     SCRATCH,
     FinetuneSummary,
     Origin,
     SeedResult,
+    StackedResult,
 )
 from genomeformer_cli.core.formats.labelled import Example, LabelColumns
 from genomeformer_cli.core.formats.text import NamedFile
@@ -176,8 +177,9 @@ def finetune_model(
         tuning = adapt(tuning, run, reporter)
         baselines = fit_baselines(tuning, run, reporter) if config.baselines else ()
         results = _all_seeds(request, tuning, run, name, reporter)
+        stacked = _stack(tuning, run, results, reporter)
         summary = dataclasses.replace(
-            _summary(request, tuning, run, results, base), baselines=baselines
+            _summary(request, tuning, run, results, base), stacked=stacked, baselines=baselines
         )
         write_json(run / RESULTS_FILE, dataclasses.asdict(summary))
         for member, seed in members.items():
@@ -266,8 +268,8 @@ def _open(run: Path, config: FinetuneConfig, rows: LabelledRows, base_sha256: st
     # A run of an earlier version lacks the settings that came later, and had their defaults.
     settings = merge_values(to_plain(FinetuneConfig()), read_config(run / RUN_CONFIG_FILE))
     before = {**settings, **recorded}
-    # Baselines and members can be added to a finished run: its seeds do not depend on them.
-    before |= {name: plain[name] for name in ("baselines", "members")}
+    # These can be added to a finished run: its seeds do not depend on them.
+    before |= {name: plain[name] for name in ("baselines", "members", "network")}
     changes = changed_settings(before, {**plain, **identity})
     refuse_changes(f"run `{run.name}`", changes, "a new run")
 
@@ -302,6 +304,16 @@ def _all_seeds(
             reporter.record(started)
             results.append(train_seed(tuning, run, origin, seed, reporter))
     return results
+
+
+def _stack(
+    tuning: FinetuningRun, run: Path, results: list[SeedResult], reporter: Reporter
+) -> tuple[StackedResult, ...]:
+    """Stack a network on the model of every seed from pretrained weights, if it is requested."""
+    if not tuning.config.network:
+        return ()
+    pretrained = [result for result in results if result.origin == PRETRAINED]
+    return tuple(stack_seed(tuning, run, result, reporter) for result in pretrained)
 
 
 def _summary(
@@ -345,8 +357,8 @@ def _install(
     store: Store,
 ) -> Path:
     """Install the selected weights in the cache, after verifying that they reproduce the run."""
-    best_model = load_best_model(tuning, run, summary.saved)
-    card = write_tuned_card(summary, tuning.config, tuning.task)
+    tuned = load_final_model(tuning, run, summary.saved)
+    card = write_tuned_card(summary, tuning.config, tuned[1])
     train_config = (run / RUN_CONFIG_FILE).read_text(encoding="utf-8")
     compared = [tuning.rows.codes[row] for row in tuning.rows.splits[TEST][:_ROWS_COMPARED]]
     replaced = _check_place(request, store, summary.name, summary.task, summary.base_sha256)
@@ -356,7 +368,7 @@ def _install(
     ):
         write_tuned_bundle(
             folder,
-            (best_model, tuning.task),
+            tuned,
             summary,
             TunedTexts(
                 card=card,
@@ -364,7 +376,7 @@ def _install(
                 licence=derived_licence_text(summary.base_model, tuning.base / LICENCE_FILE),
             ),
         )
-        verify_tuned_bundle(folder, (best_model, tuning.task), compared)
+        verify_tuned_bundle(folder, tuned, compared)
     return store.entry(Kind.WEIGHTS, summary.name).path
 
 
