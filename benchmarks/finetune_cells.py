@@ -41,6 +41,7 @@ from genomeformer_cli.core.finetuning.run import (
     prepare_run,
     train_seed,
 )
+from genomeformer_cli.core.finetuning.stacking import stack_seed
 from genomeformer_cli.core.finetuning.summary import PRETRAINED, BaselineResult, Origin
 from genomeformer_cli.core.formats.labelled import Example, read_labelled, task_name
 from genomeformer_cli.core.reporting import SilentReporter
@@ -162,6 +163,9 @@ def run(cell: Cell, place: Place) -> Record:
             train_seed(tuning, Path(folder), cast("Origin", cell.origin), seed, SilentReporter())
             for seed in seeds
         ]
+        stacked = None
+        if config.network and cell.origin == PRETRAINED:
+            stacked = stack_seed(tuning, Path(folder), results[0], SilentReporter())
         ensemble = evaluate_ensemble(tuning, Path(folder), results)
         linear = evaluate_linear(tuning, Path(folder), SilentReporter()) if cell.tested else None
     found = asdict(results[0])
@@ -170,8 +174,12 @@ def run(cell: Cell, place: Place) -> Record:
         found["members"] = [asdict(one.validation) for one in results]
     if linear is not None:
         found["linear"] = asdict(linear.test)
+    if stacked is not None:
+        found["stacked"] = asdict(stacked)
     if not cell.tested:
-        del found["test"], found["interval"]
+        for scores in (found, found.get("stacked")):
+            for name in ("test", "interval", "network") if scores else ():
+                scores.pop(name, None)
     return {
         **_told(cell),
         **found,

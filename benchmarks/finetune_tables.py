@@ -33,7 +33,7 @@ _PUBLISHED = re.compile(r"published CNN: Sn ([\d.]+)\s+Sp ([\d.]+)\s+CC ([\d.]+)
 _SIDES = ("sensitivity", "specificity")
 _HEAD = [
     *("task", "test rows", "3-5-mers", "one-hot", "linear alone", "from scratch", "pretrained"),
-    "gain",
+    *("gain", "network alone", "with the network"),
     *("accuracy", "published", "Sn, Sp", "verdict"),
 ]
 
@@ -78,6 +78,15 @@ def by_seed(records: Sequence[Record], origin: str, measure: str = "mcc") -> dic
     }
 
 
+def of_stack(records: Sequence[Record], part: str) -> dict[int, float]:
+    """Of a stacked model, the network alone or both (`test`), by seed, times 100."""
+    return {
+        one["seed"]: 100 * one["stacked"][part]["measures"]["mcc"]
+        for one in records
+        if "stacked" in one
+    }
+
+
 def told(found: Sequence[float]) -> str:
     """Mean, standard deviation and number."""
     if not found:
@@ -89,6 +98,7 @@ def told(found: Sequence[float]) -> str:
 def line(task: str, records: Sequence[Record], others: Known) -> list[str]:
     """A row of the table."""
     ours, twin = by_seed(records, PRETRAINED), by_seed(records, SCRATCH)
+    final = of_stack(records, "test") or ours
     # Pairs share the seed, and so the head, the order of rows and the strands.
     pairs = sorted(set(ours) & set(twin))
     floors = ["-" if one is None else f"{one:.1f}" for one in (others.words, others.places)]
@@ -99,7 +109,13 @@ def line(task: str, records: Sequence[Record], others: Known) -> list[str]:
         *(task, f"{records[0]['num_rows']['test']:,}", *floors, f"{linear:.1f}" if linear else "-"),
         *(told(list(twin.values())), told(list(ours.values()))),
         told([ours[seed] - twin[seed] for seed in pairs]),
-        *(told(accuracy), published, _sides(records, others), _verdict(ours, twin, others, linear)),
+        *(told(list(of_stack(records, part).values())) for part in ("network", "test")),
+        *(
+            told(accuracy),
+            published,
+            _sides(records, others),
+            _verdict(final, twin, others, linear),
+        ),
     ]
 
 
@@ -150,7 +166,8 @@ def tally(records: Sequence[Record], others: Mapping[str, Known]) -> str:
     for who in dict.fromkeys(one.who for one in others.values() if one.who):
         pairs = []
         for task, rivals in others.items():
-            ours = by_seed([one for one in records if one["task"] == task], PRETRAINED)
+            of_task = [one for one in records if one["task"] == task]
+            ours = of_stack(of_task, "test") or by_seed(of_task, PRETRAINED)
             if rivals.who == who and rivals.published is not None and ours:
                 pairs.append((fmean(ours.values()), rivals.published))
         if pairs:

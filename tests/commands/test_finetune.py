@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genomeformer_cli.core.sequence import reverse_complement
 from tests.cli import Finished, RunCommand
 from tests.corpora import random_dna
 from tests.failures import assert_failure
@@ -222,6 +223,36 @@ def test_a_linear_model_beside_the_weights(
     assert rows[0].split("\t")[2:] == rows[1].split("\t")[2:], header
     monkeypatch.setitem(sys.modules, "sklearn", None)
     assert run_cli("predict", str(turned), "--model", "gc").exit_code == 0, "to predict needs none"
+
+
+def test_a_network_is_added_to_a_finished_run(
+    run_cli: RunCommand, classes: Path, fasta: Path, cache_home: Path
+) -> None:
+    options = ["--target", "kind", "--set", "tuning.strands=average"]
+    tuned(run_cli, classes, "gc", *options)
+    options += ["--set", "network=true", "--seeds", "2", "--set", "members=all"]
+    done = tuned(run_cli, classes, "gc", *options, "--json")
+    summary = json.loads(done.out)["summary"]
+    assert [stacked["seed"] for stacked in summary["stacked"]] == [0, 1]
+    assert summary["ensemble"]["num_members"] == 2
+    again = tuned(run_cli, classes, "gc", *options)
+    assert "training the network" not in again.err, "networks are stored"
+    card = (cache_home / "weights" / "gc-seed-1" / "README.md").read_text()
+    for score in (again.out, card):
+        for row in ("network alone", "with the network"):
+            assert row in score
+    config = json.loads((cache_home / "weights" / "gc-seed-1" / "config.json").read_text())
+    assert config["task"]["network"]["num_filters"] == 128
+    turned = fasta.with_name("turned.fa")
+    letters = random_dna(40, 1)
+    turned.write_text(f">one\n{letters}\n>other\n{reverse_complement(letters)}\n")
+    members = [argument for name in summary["stacked"] for argument in _member(name["seed"])]
+    _, *rows = run_cli("predict", str(turned), *members).out.splitlines()
+    assert rows[0].split("\t")[2:] == rows[1].split("\t")[2:]
+
+
+def _member(seed: int) -> tuple[str, str]:
+    return "--model", f"gc-seed-{seed}"
 
 
 def test_a_label_for_every_base(run_cli: RunCommand, tmp_path: Path, fasta: Path) -> None:

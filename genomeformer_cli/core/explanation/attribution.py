@@ -126,7 +126,7 @@ class TaskAnswer:
             outputs_BC = (outputs_BC + self._outputs(codes, mixture_BPR, is_reverse=True)) / 2
         head = get_head(self.model)
         if head.network is not None:
-            codes_L = torch.from_numpy(codes).to(self.model.device)
+            codes_L = torch.tensor(codes, device=self.model.device)
             rows = BaseRows.of_codes(codes_L.expand(len(mixture_BPR), -1))
             network_BC = head.network(_mixed(rows, mixture_BPR))
             outputs_BC = head.stack_2[0] * outputs_BC + head.stack_2[1] * network_BC

@@ -135,7 +135,7 @@ def fit_weights(loss: Loss, outputs_2NC: Tensor, targets_N: Tensor) -> Tensor:
         penalty = _PRIOR * (weights_2 - 0.5).square().sum()
         total = loss.total(summed_NC, targets_N) + penalty
         (gradient_2,) = torch.autograd.grad(total, weights_2)
-        return float(total), gradient_2.tolist()
+        return total.item(), gradient_2.tolist()
 
     found = minimize(
         value_and_gradient,

@@ -28,20 +28,22 @@ KNOWN = np.flatnonzero(CODES < 4)
 
 
 def task_answer(
-    direction: str, strands: str, kind: TaskKind, patch: int = 1, *, motifs: bool = False
+    direction: str, strands: str, kind: TaskKind, patch: int = 1, *, beside: str = ""
 ) -> TaskAnswer:
     loaded = load("char", direction, patch)
+    motifs = MotifOptions(num_filters=8, both_strands=strands != "given", length=13)
     task = SavedTask(
         name="x",
         targets=LabelSpace(kind=kind, names=("a", "b"), means=(1.0, 2.0), spreads=(3.0, 0.5)),
         pool="attention",
         strands=strands,  # type: ignore[arg-type]
         window=64,
-        motifs=MotifOptions(num_filters=8, both_strands=strands != "given", length=13)
-        if motifs
-        else None,
+        motifs=motifs if beside == "motifs" else None,
+        network=motifs if beside == "network" else None,
     )
     head = task.build_head(loaded.model)
+    if head.network is not None:
+        head.stack_2.copy_(torch.tensor([0.7, 0.6]))
     with torch.no_grad():
         head.out.weight.normal_(generator=torch.Generator().manual_seed(1))
     attach_head(loaded.model, head)
@@ -52,8 +54,9 @@ CASES: list[Answer] = [
     task_answer("two-stack", "average", TaskKind.CLASSIFICATION, patch=4),
     task_answer("bidirectional", "average", TaskKind.REGRESSION),
     task_answer("causal", "given", TaskKind.MULTI_LABEL),
-    task_answer("two-stack", "average", TaskKind.CLASSIFICATION, motifs=True),
-    task_answer("bidirectional", "given", TaskKind.CLASSIFICATION, motifs=True),
+    task_answer("two-stack", "average", TaskKind.CLASSIFICATION, beside="motifs"),
+    task_answer("bidirectional", "given", TaskKind.CLASSIFICATION, beside="motifs"),
+    task_answer("two-stack", "average", TaskKind.MULTI_LABEL, beside="network"),
     *(
         BaseAnswer(load("char", direction), 4, int(CODES[4]), every=5)
         for direction in ("bidirectional", "causal", "two-stack")
@@ -72,8 +75,9 @@ def test_gradients_and_their_integral(answer: Answer) -> None:
     real = np.eye(4)[CODES[KNOWN]]
     value = float(answer.values([CODES])[0])
     # The maxima of a motif scanner have kinks, also on the path of the integral.
-    has_motifs = isinstance(answer, TaskAnswer) and get_head(answer.model).motifs is not None
-    slack = 10 if has_motifs else 1
+    head = get_head(answer.model) if isinstance(answer, TaskAnswer) else None
+    has_kinks = head is not None and (head.motifs is not None or head.network is not None)
+    slack = 10 if has_kinks else 1
     step = 1e-3
     steps = step * np.eye(real.size).reshape(-1, *real.shape)
     mixtures = np.concatenate(([real, np.full_like(real, 0.25)], real + steps, real - steps))

@@ -12,7 +12,7 @@ from genomeformer_cli.core.evaluation.duplicates import Duplicates
 from genomeformer_cli.core.evaluation.probes import class_numbers, folds
 from genomeformer_cli.core.evaluation.probing import ProbingConfig, ProbingResult
 from genomeformer_cli.core.evaluation.tasks import Task
-from genomeformer_cli.core.finetuning import motif_network, network_probe
+from genomeformer_cli.core.finetuning import network_probe, network_training
 from genomeformer_cli.core.finetuning.network_probe import (
     NETWORK,
     evaluate_labelled,
@@ -25,8 +25,8 @@ from tests.corpora import random_dna
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(motif_network, "NUM_FILTERS", 16)
-    monkeypatch.setattr(motif_network, "_BATCH", 16)
+    monkeypatch.setattr(network_training, "NUM_FILTERS", 16)
+    monkeypatch.setattr(network_training, "_BATCH", 16)
 
 
 def task(num: int, *, split: bool) -> Task:
@@ -47,7 +47,7 @@ def task(num: int, *, split: bool) -> Task:
 def test_the_network_predicts_the_tested_rows_of_every_fold(
     monkeypatch: pytest.MonkeyPatch, *, split: bool
 ) -> None:
-    monkeypatch.setattr(motif_network, "MAX_EPOCHS", 8 if split else 1)
+    monkeypatch.setattr(network_training, "MAX_EPOCHS", 8 if split else 1)
     one = task(160 if split else 25, split=split)
     task_folds = folds(one, 1)[:2]
     found = predict_folds(one, task_folds, 1, SilentReporter())
@@ -62,7 +62,7 @@ def test_the_network_predicts_the_tested_rows_of_every_fold(
 
 
 def test_a_row_of_the_network_joins_those_of_the_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(motif_network, "MAX_EPOCHS", 1)
+    monkeypatch.setattr(network_training, "MAX_EPOCHS", 1)
     one = task(64, split=True)
     plain = ProbingResult(
         name="t",
