@@ -187,9 +187,9 @@ class TaskHead(nn.Module):
         self.spread_K.copy_(spread_K)
 
 
-def _add(outputs: list[Tensor], others_NC: Tensor) -> list[Tensor]:
-    pairs = zip(outputs, others_NC[:, None], strict=True)
-    return [row_outputs + others for row_outputs, others in pairs]
+def _add(outputs: list[Tensor], added_NC: Tensor) -> list[Tensor]:
+    pairs = zip(outputs, added_NC[:, None], strict=True)
+    return [row_outputs + added_1C for row_outputs, added_1C in pairs]
 
 
 def _mean(features_PE: Tensor, batch: CollatedBatch) -> Tensor:

@@ -137,7 +137,7 @@ def fit_weights(loss: Loss, outputs_2NC: Tensor, targets_N: Tensor) -> Tensor:
         (gradient_2,) = torch.autograd.grad(total, weights_2)
         return total.item(), gradient_2.tolist()
 
-    found = minimize(
+    minimum = minimize(
         value_and_gradient,
         [0.5, 0.5],
         jac=True,
@@ -145,7 +145,7 @@ def fit_weights(loss: Loss, outputs_2NC: Tensor, targets_N: Tensor) -> Tensor:
         method="L-BFGS-B",
         options={"maxiter": _MAX_ITERATIONS},
     )
-    return torch.tensor(found.x, dtype=torch.float32)
+    return torch.tensor(minimum.x, dtype=torch.float32)
 
 
 def load_final_model(
