@@ -93,7 +93,7 @@ def measure(loaded: LoadedModel, text: str, annotation: Path | None, config: Cod
         effects = evaluate_codon_effects(loaded, records, prefix or path, config, reporter)
     seconds = time.process_time() - start
     print(
-        f"\n{effects.name}: {effects.count.sentence('coding sequences')}, {effects.num_genes} "
+        f"\n{effects.name}: {effects.count.sentence('coding sequence')}, {effects.num_genes} "
         f"drawn from; median log-odds {effects.median_log_odds}; {seconds:.0f} CPU s\n"
     )
     for row in effects.rows:

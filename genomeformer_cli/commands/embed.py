@@ -196,7 +196,7 @@ def command(
             reporter.note(f"picture: {plot}")
     if output is None:
         return
-    from genomeformer_cli.core.genomes.regions import count_noun
+    from genomeformer_cli.core.proposals import count_noun
 
     text = f"{output}: {count_noun(result.rows, 'row')} of {result.width}"
     display_name = {
@@ -215,7 +215,7 @@ def _merge(context: Context, output: Path | None, *, as_json: bool) -> None:
     Raises:
         UsageError: There are no shards, no output, or other options.
     """
-    from genomeformer_cli.core.genomes.regions import count_noun
+    from genomeformer_cli.core.proposals import count_noun
     from genomeformer_cli.core.workflows.embed_merge import merge_shards
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.progress import terminal_reporter

@@ -192,6 +192,7 @@ class _Outputs:
 
 
 def _predict(request: PredictRequest, files: _Outputs) -> None:
+    from genomeformer_cli.core.proposals import count_noun
     from genomeformer_cli.core.reporting import SilentReporter
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import predict as workflow
@@ -219,7 +220,7 @@ def _predict(request: PredictRequest, files: _Outputs) -> None:
         for path in files.paths:
             if tracks.is_track(path):
                 count = tracks.write_track(prediction, path, files.rules, counts)
-                reporter.note(f"{path}: {count:,} rows")
+                reporter.note(f"{path}: {count_noun(count, 'row')}")
             else:
                 _write_table(prediction, files, path, counts)
             counts = SilentReporter()

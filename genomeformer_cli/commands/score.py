@@ -202,6 +202,7 @@ def _write_records(
 ) -> None:
     """Write the likelihoods of records, and their bases as a table, a track or a picture."""
     from genomeformer_cli.core.formats.tracks.files import is_score_track
+    from genomeformer_cli.core.proposals import count_noun
     from genomeformer_cli.core.store.atomic import atomic_file
     from genomeformer_cli.core.workflows import score as workflow
     from genomeformer_cli.core.workflows.score_track import BasePicture, write_base_track
@@ -221,7 +222,7 @@ def _write_records(
         records = table.write_records(scored, out)
         count = write_base_track(records, look, per_base, bin_width=bases.bin_width, title=title)
         out.flush()
-        reporter.note(f"{per_base}: {count:,} rows")
+        reporter.note(f"{per_base}: {count_noun(count, 'row')}")
     else:
         with nullcontext() if per_base is None else atomic_file(per_base) as file:
             if file is not None:

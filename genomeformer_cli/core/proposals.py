@@ -1,4 +1,4 @@
-"""Names in messages: lists of them, and proposals for a mistyped one."""
+"""Words of messages: numbers with nouns, lists of names, and proposals for a mistyped name."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ Entry = TypeVar("Entry")
 _MAX_PROPOSALS = 3
 _LEAST_SIMILAR = 0.6
 _NEAR_BEST = 0.1
+
+
+def count_noun(number: int, noun: str) -> str:
+    """Return a number with its noun, as in `2 rows`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def quoted(names: Iterable[object]) -> str:

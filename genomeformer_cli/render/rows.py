@@ -35,7 +35,7 @@ _DIGITS = 6
 
 def format_score(value: float | None, digits: int = 5) -> str:
     """Return a score, or `NA` for a missing or infinite one."""
-    return "NA" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+    return "NA" if value is None or not math.isfinite(value) else f"{value:z.{digits}f}"
 
 
 def tsv_line(cells: Iterable[object]) -> bytes:

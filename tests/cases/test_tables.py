@@ -214,7 +214,7 @@ def test_case_63_a_missing_sequence_is_not_read_as_bases(tmp_path: Path, cell: s
     [
         pytest.param(["1"] * 30, "1 classes", id="case-64-one"),
         pytest.param([f"c{row}" for row in range(30)], "30 different labels", id="case-64-many"),
-        pytest.param(["0", "1"], "leave none for", id="case-64-tiny"),
+        pytest.param(["0", "1"], "cannot fill the split", id="case-64-tiny"),
         pytest.param([], "no labelled sequence", id="case-64-empty"),
     ],
 )

@@ -77,6 +77,7 @@ def test_a_finetuned_bundle_is_verified_packed_pushed_and_fetched(
     done = run_cli("release", "--verify", str(bundle), "--json")
     assert done.exit_code == 0, done.err
     assert json.loads(done.out)["num_files"] == len(everything_in(bundle)) - 1
+    assert_failure(run_cli("release", "gc"), "is a fine-tuning", hint="weights/gc", exit_code=2)
     done = run_cli("release", "weights/gc", "-o", str(copy), "--archive", str(archive))
     assert done.exit_code == 0, done.err
     assert everything_in(copy) == everything_in(bundle)

@@ -186,7 +186,7 @@ def evaluate_codon_effects(
     check_scorable(loaded)
     genes = _read_genes(records, config)
     report = reporter.warn if genes.count.left_out else reporter.note
-    report(f"`{name}`: {genes.count.sentence('coding sequences')}")
+    report(f"`{name}`: {genes.count.sentence('coding sequence')}")
     if not genes.substitutions:
         raise InputError(
             f"no coding sequence of `{name}` can be used",

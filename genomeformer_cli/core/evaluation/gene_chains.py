@@ -94,8 +94,7 @@ def evaluate_chains(
     pairs, count = _pairs(chains)
     if not pairs.first_P.size:
         raise InputError(
-            f"the task `{name}` has no genome with pairs of both classes: "
-            f"{count.sentence('pairs')}",
+            f"the task `{name}` has no genome with pairs of both classes: {count.sentence('pair')}",
             hint="the lists of operons name at least one pair of genes, and not every one",
         )
     sequences = [
@@ -117,7 +116,7 @@ def evaluate_chains(
     scores[GAP] = 1 / (1 + pairs.gap_P)
     rows = tuple(_measure(scores, pairs, config.seed))
     report = reporter.warn if count.left_out else reporter.note
-    report(f"`{name}`, without training: {count.sentence('pairs')}")
+    report(f"`{name}`, without training: {count.sentence('pair')}")
     return ChainsResult(
         name=name,
         count=count,

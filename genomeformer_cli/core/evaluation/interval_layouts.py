@@ -32,7 +32,8 @@ from genomeformer_cli.core.formats.labelled import (
 )
 from genomeformer_cli.core.formats.tables import TableRow, TextTable, has_column, read_table
 from genomeformer_cli.core.genomes.labelled_regions import make_region
-from genomeformer_cli.core.genomes.regions import RegionRow, count_noun, queries_of_files
+from genomeformer_cli.core.genomes.regions import RegionRow, queries_of_files
+from genomeformer_cli.core.proposals import count_noun
 from genomeformer_cli.core.sequence import decode_bases
 
 _COMPRESSIONS = ("", ".gz", ".bz2", ".xz", ".zst")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from genomeformer_cli.core.formats.labelled import RowCount
 from genomeformer_cli.core.tables import Table
 
 Plain = Mapping[str, Any]
@@ -125,13 +126,8 @@ def _measures(row: Plain, *, has_numbers: bool) -> Iterator[str]:
 
 def _variant_notes(variants: Plain) -> Iterator[str]:
     count = variants["count"]
-    reasons = "; ".join(f"{number:,} {reason}" for reason, number in count["left_out"].items())
-    text = f"{count['read']:,} rows read, {count['used']:,} used"
-    yield (
-        f"{text}, {count['read'] - count['used']:,} left out ({reasons})."
-        if reasons
-        else f"{text}."
-    )
+    rows = RowCount(read=count["read"], used=count["used"], left_out=count["left_out"])
+    yield f"{rows.sentence()}."
     yield f"Intervals and probes by group: {variants['num_groups']:,} of {variants['group']}."
     if variants["probe_note"]:
         yield f"No probes: {variants['probe_note']}."

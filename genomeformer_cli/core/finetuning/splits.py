@@ -14,6 +14,7 @@ import numpy.typing as npt
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.finetuning.config import SplitRule
 from genomeformer_cli.core.formats.labelled import Example
+from genomeformer_cli.core.proposals import count_noun
 
 TRAIN, VALIDATION, TEST = "train", "val", "test"
 RowIndices = npt.NDArray[np.int64]
@@ -66,7 +67,7 @@ def split_rows(
     for name, rows in splits.items():
         if not rows.size:
             raise InputError(
-                f"{len(examples)} rows leave none for the split `{name}`",
+                f"{count_noun(len(examples), 'row')} cannot fill the split `{name}`",
                 hint="give more rows, or smaller groups",
             )
     return {name: np.sort(rows) for name, rows in splits.items()}

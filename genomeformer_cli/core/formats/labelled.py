@@ -14,6 +14,7 @@ from genomeformer_cli.core.formats.parquet import is_parquet, parquet_table
 from genomeformer_cli.core.formats.tables import TableRow, TextTable, read_table
 from genomeformer_cli.core.formats.text import STDIN, local_copy, read_lines, require_text
 from genomeformer_cli.core.formats.vcf import is_vcf
+from genomeformer_cli.core.proposals import count_noun
 
 SPLIT_NAMES = {
     "train": "train",
@@ -75,10 +76,10 @@ class RowCount:
             },
         )
 
-    def sentence(self, noun: str = "rows") -> str:
-        """Return the counts as text."""
+    def sentence(self, noun: str = "row") -> str:
+        """Return the counts of a noun as text."""
         reasons = "; ".join(f"{number:,} {reason}" for reason, number in self.left_out.items())
-        text = f"{self.read:,} {noun} read, {self.used:,} used"
+        text = f"{count_noun(self.read, noun)} read, {self.used:,} used"
         return f"{text}, {self.read - self.used:,} left out ({reasons})" if reasons else text
 
 

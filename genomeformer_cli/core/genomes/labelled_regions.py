@@ -26,10 +26,10 @@ from genomeformer_cli.core.formats.text import NamedFile, local_copy
 from genomeformer_cli.core.genomes.regions import (
     RegionRow,
     bed_regions,
-    count_noun,
     reasons,
     region_queries,
 )
+from genomeformer_cli.core.proposals import count_noun
 from genomeformer_cli.core.sequence import decode_bases
 
 _RECORD_COLUMNS = ("chrom", "chromosome", "chr", "record", "seqid")

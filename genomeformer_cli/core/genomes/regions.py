@@ -296,11 +296,6 @@ def variant_problem(variant: Variant, codes: Codes) -> str:
     return ""
 
 
-def count_noun(number: int, noun: str) -> str:
-    """Return a number with its noun, as in `2 rows`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def reasons(problems: Iterable[str]) -> str:
     """Return the number of rows per category of reasons, the most frequent first."""
     counts = Counter(problem.partition(":")[0] for problem in problems)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genomeformer_cli.core.genomes.genome import Genome
+from genomeformer_cli.core.proposals import count_noun
 from genomeformer_cli.core.release.organisms import BOTH, HELD_OUT, Organism
 from genomeformer_cli.core.tables import Table
 
@@ -71,7 +72,7 @@ def organism_tables(genomes: Sequence[CardGenome]) -> list[tuple[str, str, Table
         rows = [organism for organism in organisms if organism.role == role]
         if rows:
             num_records = sum(len(organism.accessions) for organism in rows)
-            caption = f"{_count_noun(len(rows), 'set')}, {_count_noun(num_records, 'record')}"
+            caption = f"{count_noun(len(rows), 'set')}, {count_noun(num_records, 'record')}"
             tables.append((heading, caption, _organism_table(f"{heading}: {caption}", rows)))
     return tables
 
@@ -92,10 +93,6 @@ def _accessions(accessions: Sequence[str]) -> str:
     if len(accessions) <= _MAX_ACCESSIONS:
         return ", ".join(accessions)
     return f"{min(accessions)} to {max(accessions)} ({len(accessions):,} records)"
-
-
-def _count_noun(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _cut_table(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:

@@ -18,7 +18,7 @@ from genomeformer_cli.core.explanation.motifs import (
 )
 from genomeformer_cli.core.finetuning.head import attach_head
 from genomeformer_cli.core.formats.meme import MemeMotif, meme_text, read_meme
-from genomeformer_cli.core.genomes.regions import count_noun
+from genomeformer_cli.core.proposals import count_noun
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_text
 from genomeformer_cli.core.workflows.explain_attribution import (

@@ -37,8 +37,8 @@ from genomeformer_cli.core.genomes.ncbi.selection import (
 )
 from genomeformer_cli.core.genomes.ncbi.session import Session
 from genomeformer_cli.core.genomes.ncbi.update import Update, compare, prune
-from genomeformer_cli.core.genomes.regions import count_noun
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
+from genomeformer_cli.core.proposals import count_noun
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.settings import gtdb_url
 from genomeformer_cli.core.store.layout import Store

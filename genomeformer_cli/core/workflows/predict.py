@@ -24,11 +24,11 @@ from genomeformer_cli.core.formats.labelled import RowCount
 from genomeformer_cli.core.formats.region import Region
 from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.formats.tracks.elements import Chromosome
-from genomeformer_cli.core.genomes.regions import count_noun
 from genomeformer_cli.core.inference.precision import PrecisionName, set_precision
 from genomeformer_cli.core.model_io.bundle_layout import HEAD_FILE
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.model_io.tensors import weights_sha256
+from genomeformer_cli.core.proposals import count_noun
 from genomeformer_cli.core.reporting import Reporter, Tracker
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.layout import Store
@@ -183,7 +183,7 @@ class Prediction:
                         note=note,
                         region=query.region,
                     )
-        reporter.note(count_notes(notes).sentence(f"{self.noun}s"))
+        reporter.note(count_notes(notes).sentence(self.noun))
 
     def _num_bases(self, num_bases: int) -> int:
         """Return the bases that the members read together."""

@@ -79,9 +79,12 @@ def check_tracks(
         draws: A picture is drawn.
 
     Raises:
-        UsageError: The sequences have no order along a genome, or the choice of classes is invalid.
+        UsageError: The sequences have no order along a genome, the choice of classes is invalid, or
+            no output depends on a choice.
     """
     tracks = [output for output in outputs if is_track(output)]
+    has_hits = draws or any(map(is_hit_track, tracks))
+    _refuse_unread(rules, has_hits=has_hits, has_scores=bool(tracks))
     if not tracks and not draws:
         return
     name = f"the track `{tracks[0].name}`" if tracks else "the picture"
@@ -95,11 +98,26 @@ def check_tracks(
             f"{name} needs predictions along the records, not one per record",
             hint="give the width of tiles, such as `--tile 200 --step 50`",
         )
-    if draws or any(map(is_hit_track, tracks)):
+    if has_hits:
         hit_threshold(space, rules)
         selected_labels(space, rules, single=False)
     if any(map(is_score_track, tracks)):
         selected_labels(space, rules, single=True)
+
+
+def _refuse_unread(rules: TrackRules, *, has_hits: bool, has_scores: bool) -> None:
+    """Refuse rules of hits and scores that no output reads."""
+    unread = {
+        "--class": rules.labels and not (has_hits or has_scores),
+        "--threshold": rules.threshold is not None and not has_hits,
+        "--merge-within": rules.merge is not None and not has_hits,
+    }
+    for option in (option for option, is_unread in unread.items() if is_unread):
+        raise UsageError(
+            f"`{option}` has no effect: no output holds hits",
+            hint="write hits along the records with `--tile 200 -o hits.bed`, or draw them with "
+            "`--plot`",
+        )
 
 
 def write_track(prediction: Prediction, path: Path, rules: TrackRules, reporter: Reporter) -> int:

@@ -47,6 +47,8 @@ from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, rea
 from genomeformer_cli.core.workflows.records import read_record
 from genomeformer_cli.core.workflows.run_config import BASELINE_FILE, RUN_CONFIG_FILE
 
+# Key of a fine-tuning in the identity of a run.
+_TASK = "task"
 WhichWeights = Literal["auto", "last", "average"]
 
 
@@ -80,12 +82,14 @@ def find_source(name: str, *, store: Store, reporter: Reporter) -> Source:
     Raises:
         NotInCacheError: The run is unknown, or its corpus is missing.
         CheckpointError: The run is not finished, or has no checkpoint.
+        UsageError: The run is a fine-tuning, or the model one of other authors.
     """
     folder = Path(name).absolute()
     if not store.has(Kind.RUNS, name) and (folder / STATE_FILE).is_file():
         run, checkpoint = folder.parents[1], folder
     else:
         _refuse_published(name, folder, store)
+        _refuse_finetuning(name, store)
         run = folder if _is_run(folder, name, store) else store.entry(Kind.RUNS, name).path
         read_summary(run)
         newest = newest_valid_checkpoint(run, reporter)
@@ -123,6 +127,22 @@ def _refuse_published(name: str, folder: Path, store: Store) -> None:
         hint=f"tune it first, `genomeformer finetune DATA --model {address} --name NAME`, and "
         "release `weights/NAME`; `release RUN --as transformers` is for models that you trained",
     )
+
+
+def _refuse_finetuning(name: str, store: Store) -> None:
+    """Refuse a fine-tuning, whose model is a bundle already.
+
+    Raises:
+        UsageError: The run is a fine-tuning.
+    """
+    if not store.has(Kind.RUNS, name):
+        return
+    identity = store.entry(Kind.RUNS, name).path / RUN_IDENTITY_FILE
+    if identity.is_file() and _TASK in read_json(identity):
+        raise UsageError(
+            f"`{name}` is a fine-tuning, and its model is a bundle already",
+            hint=f"`genomeformer release weights/{name}` copies, signs, packs or sends it",
+        )
 
 
 def _is_run(folder: Path, name: str, store: Store) -> bool:

@@ -37,11 +37,12 @@ from genomeformer_cli.core.formats.text import local_copy
 from genomeformer_cli.core.formats.vcf import Variant, read_variants
 from genomeformer_cli.core.formats.vcf_info import annotate_lines
 from genomeformer_cli.core.genomes.genome import genome_file
-from genomeformer_cli.core.genomes.regions import count_noun, reasons
+from genomeformer_cli.core.genomes.regions import reasons
 from genomeformer_cli.core.inference.precision import PrecisionName, set_precision
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.objectives.registry import objective_for
+from genomeformer_cli.core.proposals import count_noun
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.atomic import atomic_file

@@ -20,7 +20,7 @@ from genomeformer_cli.core.formats.tracks.files import (
     require_track,
     write_scores,
 )
-from genomeformer_cli.core.genomes.regions import count_noun
+from genomeformer_cli.core.proposals import count_noun
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.workflows.genome_view import GenomeView, MeanLane, read_genes
 from genomeformer_cli.core.workflows.score import ScoredRecord

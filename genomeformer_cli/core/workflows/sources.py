@@ -43,10 +43,10 @@ from genomeformer_cli.core.genomes.regions import (
     RegionReader,
     RegionRow,
     bed_regions,
-    count_noun,
     reasons,
     vcf_regions,
 )
+from genomeformer_cli.core.proposals import count_noun
 from genomeformer_cli.core.reporting import Reporter, SilentReporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.layout import Store
