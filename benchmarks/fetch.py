@@ -22,22 +22,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scale import fail_some
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.mini_ncbi.faults import Fault
 from tests.mini_ncbi.server import MiniNcbi
 from tests.mini_ncbi.world import FakeAssembly, World
 
 LATENCY = 0.040
 BANDWIDTH = 16e6
 JOBS = "4"
-FAULTS = (Fault.RESET, Fault.FIN, Fault.HTML, Fault.ERROR_503, Fault.FLIPPED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,19 +161,7 @@ def scene_killed(clients: list[Client], ncbi: MiniNcbi, root: Path) -> None:
 def scene_faults(clients: list[Client], ncbi: MiniNcbi, root: Path) -> None:
     """5 % of requests for genomes fail, the same ones for both."""
     for client in clients:
-        seen: Counter[str] = Counter()
-        met: Counter[str] = Counter()
-
-        def find_fault(path: str, seen: Counter[str] = seen, met: Counter[str] = met) -> Fault:
-            if not path.endswith("_genomic.fna.gz"):
-                return Fault.OK
-            seen[path] += 1
-            value = hashlib.sha256(f"{path}#{seen[path]}".encode()).digest()
-            fault = FAULTS[value[1] % len(FAULTS)] if value[0] < 0.05 * 256 else Fault.OK
-            met[fault] += fault is not Fault.OK
-            return fault
-
-        ncbi.find_fault = find_fault
+        met = fail_some(ncbi)
         home = root / f"faults-{client.name}"
         _, code, _ = run(client, ncbi, home)
         good, wrong = client.state(ncbi, home)
