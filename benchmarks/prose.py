@@ -95,21 +95,29 @@ def read_prose(paths: list[Path], root: Path) -> Prose:
     """
     prose = Prose()
     for path in paths:
-        source = path.read_text(encoding="utf-8")
+        source, name = path.read_text(encoding="utf-8"), path.relative_to(root)
+        lines = source.splitlines()
         prose.file_lines.append(source.count("\n"))
         for node in ast.walk(ast.parse(source)):
-            place = f"{path.relative_to(root)}:{getattr(node, 'lineno', 1)}"
             if isinstance(node, ast.keyword) and node.arg == "help":
-                prose.parameters += [Text(place=place, text=text) for text in _literals(node.value)]
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                _read_definition(prose, node, place)
-            if isinstance(node, ast.ClassDef):
-                definition = "\n".join(source.splitlines()[node.lineno - 1 : node.end_lineno])
                 prose.parameters += [
-                    Text(place=f"{place} {node.name}.{name}", text=text)
-                    for name, text in field_comments(textwrap.dedent(definition)).items()
+                    Text(place=f"{name}:{node.lineno}", text=text)
+                    for text in _literals(node.value)
+                ]
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                place = f"{name}:{getattr(node, 'lineno', 1)}"
+                _read_definition(prose, node, place)
+            if isinstance(node, ast.ClassDef) and _has_fields(node):
+                definition = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+                prose.parameters += [
+                    Text(place=f"{place} {node.name}.{field_name}", text=text)
+                    for field_name, text in field_comments(textwrap.dedent(definition)).items()
                 ]
     return prose
+
+
+def _has_fields(node: ast.ClassDef) -> bool:
+    return any(isinstance(statement, ast.AnnAssign) for statement in node.body)
 
 
 def _read_definition(

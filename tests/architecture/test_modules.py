@@ -23,11 +23,10 @@ def layers_of(container: str) -> set[str]:
     return {name for layer in layers for name in re.findall(r"\w+", layer)}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_module_is_short_and_has_a_docstring(module: Path) -> None:
-    text = module.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= LINES_AT_MOST
-    assert ast.get_docstring(ast.parse(text)), "a file opens with what it is"
+def test_modules_are_short_and_have_docstrings() -> None:
+    texts = {path.relative_to(PACKAGE): path.read_text(encoding="utf-8") for path in MODULES}
+    assert not [path for path, text in texts.items() if len(text.splitlines()) > LINES_AT_MOST]
+    assert not [path for path, text in texts.items() if not ast.get_docstring(ast.parse(text))]
 
 
 @pytest.mark.parametrize(

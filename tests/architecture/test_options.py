@@ -133,6 +133,8 @@ def test_every_option_has_a_help_text(name: str) -> None:
 
 def named_options(text: str) -> set[str]:
     """Return the options that a text names in backticks."""
+    if "--" not in text:
+        return set()
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
     quoted = " ".join(re.findall(r"`(?!python )([^`]+)`", prose))
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", quoted))

@@ -51,8 +51,10 @@ def imported_modules(tree: ast.AST) -> set[str]:
             names |= {one.name for one in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(node.module or "")
-        elif isinstance(node, ast.Call) and "import" in ast.unparse(node.func):
-            names |= {str(one.value) for one in node.args if isinstance(one, ast.Constant)}
+        elif isinstance(node, ast.Call):
+            texts = {str(part.value) for part in node.args if isinstance(part, ast.Constant)}
+            if texts and "import" in ast.unparse(node.func):
+                names |= texts
     return {name.partition(".")[0] for name in names}
 
 
@@ -61,8 +63,8 @@ def parses_tables(tree: ast.AST) -> bool:
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
-        owner, name = ast.unparse(node.func.value), node.func.attr
-        if name in TABLE_CALLS and owner not in {"tables", "self"}:
+        name = node.func.attr
+        if name in TABLE_CALLS and ast.unparse(node.func.value) not in {"tables", "self"}:
             return True
         first = node.args[0] if node.args else None
         if name in {"split", "rsplit"} and isinstance(first, ast.Constant) and first.value == "\t":
