@@ -12,7 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.evaluation.class_metrics import area_under_curve
+from genomeformer_cli.core.evaluation.class_metrics import (
+    area_under_curve,
+    average_precision,
+    draw_counts,
+    ratio,
+)
 from genomeformer_cli.core.evaluation.token_scores import (
     NUM_SAMPLES,
     ConfidenceInterval,
@@ -23,7 +28,7 @@ from genomeformer_cli.core.sequence import Flags
 
 Scores = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
-Area = Callable[[Numbers, Flags, Scores], float]
+Area = Callable[[Numbers, Flags, Scores], Scores]
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,12 @@ class Ranking:
     def auroc(self, weights_N: Scores | None = None) -> float:
         """Return the area under the ROC curve; NaN without rows of both classes."""
         weights_N = np.ones(self.scores_N.size) if weights_N is None else weights_N
-        return area_under_curve(self.ranks(), self.is_positive_N, weights_N)
+        return float(area_under_curve(self.ranks(), self.is_positive_N, weights_N))
 
     def auprc(self, weights_N: Scores | None = None) -> float:
         """Return the average precision; equal scores are one threshold."""
         weights_N = np.ones(self.scores_N.size) if weights_N is None else weights_N
-        return average_precision(self.ranks(), self.is_positive_N, weights_N)
+        return float(average_precision(self.ranks(), self.is_positive_N, weights_N))
 
     def auroc_interval(self, seed: int) -> ConfidenceInterval:
         """Return the area under the ROC curve with its interval."""
@@ -54,14 +59,14 @@ class Ranking:
 
     def _interval(self, area: Area, seed: int) -> ConfidenceInterval:
         ranks_N = self.ranks()
-        value = area(ranks_N, self.is_positive_N, np.ones(self.scores_N.size))
+        value = float(area(ranks_N, self.is_positive_N, np.ones(self.scores_N.size)))
         if np.unique(self.groups_N).size < 2:
             return without_interval(value)
-        samples_S = [
-            area(ranks_N, self.is_positive_N, weights_N)
-            for weights_N in group_weights(self.groups_N, seed)
+        samples = [
+            area(ranks_N, self.is_positive_N, weights_SN)
+            for weights_SN in group_weights(self.groups_N, seed)
         ]
-        return percentile_interval(value, np.array(samples_S))
+        return percentile_interval(value, np.concatenate(samples))
 
     def ranks(self) -> Numbers:
         """Return the rank of each row; equal scores have one rank."""
@@ -72,38 +77,27 @@ def auroc_gain(first: Ranking, second: Ranking, seed: int) -> ConfidenceInterval
     """Return by how much the first AUROC is above the second on the same rows."""
     ranks = [ranking.ranks() for ranking in (first, second)]
 
-    def gain(weights_N: Scores) -> float:
+    def gain(weights_N: Scores) -> Scores:
         areas = [area_under_curve(ranks_N, first.is_positive_N, weights_N) for ranks_N in ranks]
         return areas[0] - areas[1]
 
-    value = gain(np.ones(first.scores_N.size))
+    value = float(gain(np.ones(first.scores_N.size)))
     if np.unique(first.groups_N).size < 2:
         return without_interval(value)
-    samples_S = [gain(weights_N) for weights_N in group_weights(first.groups_N, seed)]
-    return percentile_interval(value, np.array(samples_S))
+    samples = [gain(weights_SN) for weights_SN in group_weights(first.groups_N, seed)]
+    return percentile_interval(value, np.concatenate(samples))
 
 
 def group_weights(groups_N: Numbers, seed: int) -> Iterator[Scores]:
-    """Yield, per bootstrap sample of groups, how many times each row is drawn."""
+    """Yield how often each row is drawn per bootstrap sample of groups, (S, N), in batches."""
     generator = np.random.default_rng([seed, 31])
     _, number_N = np.unique(groups_N, return_inverse=True)
     num_groups = int(number_N.max()) + 1
-    for _ in range(NUM_SAMPLES):
-        sampled_G = generator.integers(0, num_groups, num_groups)
-        yield np.bincount(sampled_G, minlength=num_groups).astype(np.float64)[number_N]
-
-
-def average_precision(ranks_N: Numbers, is_positive_N: Flags, weights_N: Scores) -> float:
-    """Return the mean precision at each positive row, by falling score; NaN without one."""
-    num_ranks = int(ranks_N.max()) + 1
-    inside = np.bincount(ranks_N, weights=weights_N * is_positive_N, minlength=num_ranks)[::-1]
-    totals = np.bincount(ranks_N, weights=weights_N, minlength=num_ranks)[::-1]
-    total = inside.sum()
-    if not total:
-        return float("nan")
-    reached = np.cumsum(totals)
-    precision = np.divide(np.cumsum(inside), reached, out=np.zeros_like(reached), where=reached > 0)
-    return float(inside @ precision / total)
+    draws = draw_counts(
+        num_groups, generator, num_samples=NUM_SAMPLES, num_rows=max(num_groups, number_N.size)
+    )
+    for counts_SG in draws:
+        yield counts_SG[:, number_N]
 
 
 def precision_by_group(ranking: Ranking) -> float | None:
@@ -127,14 +121,15 @@ def rank_correlation(
 
     ranks_2N = np.stack([rankdata(first_N), rankdata(second_N)])
 
-    def correlation(weights_N: Scores) -> float:
-        centred_2N = ranks_2N - np.average(ranks_2N, axis=1, weights=weights_N)[:, None]
-        products = (centred_2N * weights_N) @ centred_2N.T
-        spread = np.sqrt(products[0, 0] * products[1, 1])
-        return float(products[0, 1] / spread) if spread else float("nan")
+    def correlation(weights_SN: Scores) -> Scores:
+        means_2S = ranks_2N @ weights_SN.T / weights_SN.sum(axis=1)
+        centred_2SN = ranks_2N[:, None] - means_2S[:, :, None]
+        first_S, second_S = (weights_SN * centred_2SN**2).sum(axis=2)
+        products_S = (weights_SN * centred_2SN[0] * centred_2SN[1]).sum(axis=1)
+        return ratio(products_S, np.sqrt(first_S * second_S), np.nan)
 
-    value = correlation(np.ones(first_N.size))
+    value = float(correlation(np.ones((1, first_N.size)))[0])
     if np.unique(groups_N).size < 2:
         return without_interval(value)
-    samples_S = [correlation(weights_N) for weights_N in group_weights(groups_N, seed)]
-    return percentile_interval(value, np.array(samples_S))
+    samples = [correlation(weights_SN) for weights_SN in group_weights(groups_N, seed)]
+    return percentile_interval(value, np.concatenate(samples))

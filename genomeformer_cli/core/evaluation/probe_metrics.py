@@ -2,26 +2,29 @@
 
 Intervals come from a bootstrap over tested rows: they do not cover the choice of training rows,
 which several seeds show if rows are drawn.
-Shape letters: N rows, C classes.
+Shape letters: N rows, C classes, S bootstrap samples.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from genomeformer_cli.core.evaluation.class_metrics import (
+    Floats,
     GroupMetrics,
     GroupValues,
     area_under_curve,
+    average_precision,
     correlation,
+    draw_counts,
     macro_f1,
+    ratio,
     summarize_groups,
 )
-from genomeformer_cli.core.evaluation.grouped_ranking import average_precision
 from genomeformer_cli.core.evaluation.probes import ProbePredictions
 from genomeformer_cli.core.evaluation.token_scores import (
     NUM_SAMPLES,
@@ -50,14 +53,16 @@ class ProbeMetrics:
 def measure_probe(predictions: ProbePredictions, seed: int) -> ProbeMetrics:
     """Compute the metrics of a probe with bootstrap intervals."""
     metrics = _WeightedMetrics(predictions)
-    values = metrics.measures(np.ones(predictions.targets_N.size))
+    values = metrics.measures(np.ones((1, predictions.targets_N.size)))[:, 0].tolist()
     if predictions.targets_N.size < 2:
         intervals = [without_interval(value) for value in values]
     else:
-        samples = np.array(
-            [metrics.measures(weights) for weights in _bootstrap_weights(predictions, seed)]
-        )
-        intervals = [percentile_interval(value, samples[:, i]) for i, value in enumerate(values)]
+        batches = [metrics.measures(weights) for weights in _bootstrap_weights(predictions, seed)]
+        samples_5S = np.concatenate(batches, axis=1)
+        intervals = [
+            percentile_interval(value, samples_S)
+            for value, samples_S in zip(values, samples_5S, strict=True)
+        ]
     accuracy, mcc, auroc, auprc, f1 = intervals
     return ProbeMetrics(
         accuracy=accuracy,
@@ -89,7 +94,7 @@ def measure_groups(predictions: ProbePredictions, groups: Sequence[str]) -> Grou
                 strength=None,
             )
         )
-        _, mcc, auroc, auprc, _ = metrics.measures(np.ones(rows.size))
+        _, mcc, auroc, auprc, _ = metrics.measures(np.ones((1, rows.size)))[:, 0].tolist()
         values.append(GroupValues(mcc=mcc, auroc=auroc, auprc=auprc))
     return summarize_groups(values)
 
@@ -99,31 +104,28 @@ def mcc_gain(
 ) -> ConfidenceInterval:
     """Return the gain in Matthews correlation over a baseline on the same rows."""
     metrics, baseline_metrics = _WeightedMetrics(predictions), _WeightedMetrics(baseline)
-    ones = np.ones(predictions.targets_N.size)
+    ones = np.ones((1, predictions.targets_N.size))
+    value = float((metrics.mcc(ones) - baseline_metrics.mcc(ones))[0])
     if ones.size < 2:
-        return without_interval(metrics.mcc(ones) - baseline_metrics.mcc(ones))
-    samples = np.array(
-        [metrics.mcc(w) - baseline_metrics.mcc(w) for w in _bootstrap_weights(predictions, seed)]
-    )
-    return percentile_interval(metrics.mcc(ones) - baseline_metrics.mcc(ones), samples)
+        return without_interval(value)
+    samples = [
+        metrics.mcc(weights) - baseline_metrics.mcc(weights)
+        for weights in _bootstrap_weights(predictions, seed)
+    ]
+    return percentile_interval(value, np.concatenate(samples))
 
 
-def _bootstrap_weights(
-    predictions: ProbePredictions, seed: int
-) -> Iterator[npt.NDArray[np.float64]]:
-    """Yield the number of times each row is drawn, for each bootstrap sample."""
-    generator = np.random.default_rng([seed, 7])
+def _bootstrap_weights(predictions: ProbePredictions, seed: int) -> Iterator[Floats]:
+    """Yield how often each row is drawn per bootstrap sample, (S, N), in batches of samples."""
     num_rows = predictions.targets_N.size
-    for _ in range(NUM_SAMPLES):
-        sampled = generator.integers(0, num_rows, num_rows)
-        yield np.bincount(sampled, minlength=num_rows).astype(np.float64)
+    generator = np.random.default_rng([seed, 7])
+    return draw_counts(num_rows, generator, num_samples=NUM_SAMPLES, num_rows=num_rows)
 
 
 class _WeightedMetrics:
     """Metrics of weighted rows; quantities independent of the weights are computed once."""
 
     def __init__(self, predictions: ProbePredictions) -> None:
-        self._targets_N = predictions.targets_N
         self._num_classes = predictions.probability_NC.shape[1]
         predicted_N = predictions.probability_NC.argmax(axis=1)
         self._pair_N = predictions.targets_N * self._num_classes + predicted_N
@@ -134,31 +136,34 @@ class _WeightedMetrics:
             _, rank_N = np.unique(scores_N, return_inverse=True)
             self._curves.append((rank_N, predictions.targets_N == column))
 
-    def _confusion(self, weights_N: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        num_classes = self._num_classes
-        flat = np.bincount(self._pair_N, weights=weights_N, minlength=num_classes * num_classes)
-        return flat.astype(np.float64).reshape(num_classes, num_classes)
+    def _confusion(self, weights_SN: Floats) -> Floats:
+        shape = (len(weights_SN), self._num_classes, self._num_classes)
+        cells_SN = self._pair_N + self._num_classes**2 * np.arange(len(weights_SN))[:, None]
+        sums = np.bincount(cells_SN.ravel(), weights=weights_SN.ravel(), minlength=math.prod(shape))
+        return sums.astype(np.float64).reshape(shape)
 
-    def mcc(self, weights_N: npt.NDArray[np.float64]) -> float:
-        return correlation(self._confusion(weights_N))
+    def mcc(self, weights_SN: Floats) -> Floats:
+        return correlation(self._confusion(weights_SN))
 
-    def measures(
-        self, weights_N: npt.NDArray[np.float64]
-    ) -> tuple[float, float, float, float, float]:
-        """Return accuracy, Matthews correlation, both areas, and F1."""
-        confusion = self._confusion(weights_N)
-        areas = [area_under_curve(rank_N, is_N, weights_N) for rank_N, is_N in self._curves]
-        precisions = [average_precision(rank_N, is_N, weights_N) for rank_N, is_N in self._curves]
-        accuracy = float(np.trace(confusion) / confusion.sum())
-        return (
-            accuracy,
-            correlation(confusion),
-            _finite_mean(areas),
-            _finite_mean(precisions),
-            macro_f1(confusion),
+    def measures(self, weights_SN: Floats) -> Floats:
+        """Return accuracy, Matthews correlation, both areas, and F1, (5, S)."""
+        confusion_SCC = self._confusion(weights_SN)
+        areas = [area_under_curve(rank_N, is_N, weights_SN) for rank_N, is_N in self._curves]
+        precisions = [average_precision(rank_N, is_N, weights_SN) for rank_N, is_N in self._curves]
+        correct_S = np.trace(confusion_SCC, axis1=1, axis2=2)
+        return np.stack(
+            [
+                correct_S / confusion_SCC.sum(axis=(1, 2)),
+                correlation(confusion_SCC),
+                _finite_mean(areas),
+                _finite_mean(precisions),
+                macro_f1(confusion_SCC),
+            ]
         )
 
 
-def _finite_mean(values: Sequence[float]) -> float:
-    finite = [value for value in values if np.isfinite(value)]
-    return float(np.mean(finite)) if finite else float("nan")
+def _finite_mean(values: Sequence[Floats]) -> Floats:
+    values_CS = np.stack(values)
+    is_finite_CS = np.isfinite(values_CS)
+    sums_S = np.where(is_finite_CS, values_CS, 0.0).sum(axis=0)
+    return ratio(sums_S, is_finite_CS.sum(axis=0), np.nan)

@@ -162,7 +162,7 @@ def _class_metrics(predictions_NC: Floats, targets_N: npt.NDArray[np.int64]) -> 
     )
     confusion_CC = confusion.astype(np.float64).reshape(num_classes, num_classes)
     metrics = {
-        "mcc": correlation(confusion_CC),
+        "mcc": float(correlation(confusion_CC)),
         "accuracy": float(np.trace(confusion_CC) / confusion_CC.sum()),
     }
     if num_classes == 2 and confusion_CC.sum(axis=1).min() > 0:

@@ -8,8 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef, roc_auc_score
 
-from genomeformer_cli.core.evaluation.class_metrics import macro_f1
-from genomeformer_cli.core.evaluation.grouped_ranking import average_precision
+from genomeformer_cli.core.evaluation import class_metrics
+from genomeformer_cli.core.evaluation.class_metrics import (
+    area_under_curve,
+    average_precision,
+    correlation,
+    draw_counts,
+    macro_f1,
+)
 from genomeformer_cli.core.evaluation.probe_metrics import measure_groups, measure_probe
 from genomeformer_cli.core.evaluation.probes import ProbePredictions
 
@@ -39,6 +45,25 @@ def test_macro_f1(seed: int, size: int, classes: int) -> None:
     confusion = np.zeros((classes, classes))
     np.add.at(confusion, (true, predicted), 1)
     assert macro_f1(confusion) == pytest.approx(f1_score(true, predicted, average="macro"))
+
+
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 30), levels=st.integers(1, 9))
+def test_samples_have_the_metrics_of_each_alone(seed: int, size: int, levels: int) -> None:
+    generator = np.random.default_rng(seed)
+    rank_N, is_N = ranks(generator.integers(0, levels, size)), generator.random(size) < 0.4
+    weights_SN = generator.integers(0, 3, (4, size)).astype(float)
+    confusion_SCC = generator.integers(0, 3, (4, 3, 3)).astype(float)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(class_metrics, "_WEIGHTS_PER_BATCH", 3 * size)
+        few = list(draw_counts(size, np.random.default_rng(1), num_samples=7, num_rows=size))
+    (whole,) = draw_counts(size, np.random.default_rng(1), num_samples=7, num_rows=size)
+    np.testing.assert_array_equal(np.concatenate(few), whole)
+    assert (whole.sum(axis=1) == size).all()
+    for area in (area_under_curve, average_precision):
+        alone = [area(rank_N, is_N, weights_N) for weights_N in weights_SN]
+        np.testing.assert_allclose(area(rank_N, is_N, weights_SN), alone)
+    for metric in (correlation, macro_f1):
+        np.testing.assert_allclose(metric(confusion_SCC), [metric(one) for one in confusion_SCC])
 
 
 def predictions(seed: int, size: int) -> ProbePredictions:
