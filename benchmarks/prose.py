@@ -101,8 +101,7 @@ def read_prose(paths: list[Path], root: Path) -> Prose:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.keyword) and node.arg == "help":
                 prose.parameters += [
-                    Text(place=f"{name}:{node.lineno}", text=text)
-                    for text in _literals(node.value)
+                    Text(place=f"{name}:{node.lineno}", text=text) for text in _literals(node.value)
                 ]
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 place = f"{name}:{getattr(node, 'lineno', 1)}"

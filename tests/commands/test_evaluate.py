@@ -24,12 +24,14 @@ pytestmark = pytest.mark.usefixtures("trained")
 
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
-    """Real promoters among random sequences of the same length."""
-    rows = ["id\tsequence\tlabel"]
+    """Real promoters among random sequences of the same length, in one fold."""
+    rows = ["id\tsequence\tlabel\tsplit"]
     text = PROMOTERS.read_text(encoding="ascii")
     for number, block in enumerate(text.split(">")[1:25]):
         letters = "".join(block.splitlines()[1:])
-        rows += [f"p{number}\t{letters}\tpromoter", f"r{number}\t{random_dna(57, number)}\trandom"]
+        split = "test" if number % 3 == 0 else "train"
+        for kind, bases in (("promoter", letters), ("random", random_dna(57, number))):
+            rows.append(f"{kind}{number}\t{bases}\t{kind}\t{split}")
     path = tmp_path / "promoters.tsv"
     path.write_text("\n".join(rows) + "\n")
     return path

@@ -20,18 +20,19 @@ pytestmark = pytest.mark.usefixtures("trained", "one_process")
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
-    """Two tasks in one folder: share of G and C, and a motif."""
+    """Two tasks in one folder, each of one fold: share of G and C, and a motif."""
     folder = tmp_path / "suite"
     folder.mkdir()
     for name in ("gc", "motif"):
-        rows = ["id\tsequence\tlabel"]
+        rows = ["id\tsequence\tlabel\tsplit"]
         for number in range(36):
             letters = random_dna(36, number)
             label = sum(letter in "GC" for letter in letters) > 18
             if name == "motif":
                 label = number % 2 == 0
                 letters = f"TATAAT{letters}" if label else letters
-            rows.append(f"s{number}\t{letters}\t{'yes' if label else 'no'}")
+            split = "test" if number % 3 == 0 else "train"
+            rows.append(f"s{number}\t{letters}\t{'yes' if label else 'no'}\t{split}")
         (folder / f"{name}.tsv").write_text("\n".join(rows) + "\n")
     return folder
 
@@ -110,7 +111,7 @@ def test_finished_pairs_are_kept_and_failed_ones_repeated(
     assert kept.items() >= parts.items()
     # Other rows under one name, or other settings, are other pairs.
     rows = (suite / "gc.tsv").read_text()
-    (suite / "gc.tsv").write_text(rows.replace("\tyes\n", "\tno\n", 1))
+    (suite / "gc.tsv").write_text(rows.replace("\tyes\t", "\tno\t", 1))
     assert run_cli(*line, *tasks_of(suite, "gc")).exit_code == 0
     assert run_cli(*line, *tasks_of(suite, "gc"), "--seed", "1").exit_code == 0
     assert len([*(out / "parts").iterdir()]) == 8

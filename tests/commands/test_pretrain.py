@@ -439,6 +439,7 @@ def test_weights_of_repeats_without_lower_case_are_a_warning(
 TAUGHT = ["--teacher", "large", "--set", "teacher.features=0.2"]
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_teacher_is_recorded_and_its_projection_is_not_released(
     run_cli: RunCommand, config: str, cache_home: Path, tmp_path: Path
 ) -> None:

@@ -258,6 +258,7 @@ def test_a_rehearsed_push_sends_nothing_and_needs_no_token(
     assert hub.asked == []
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_release_of_a_run_goes_all_the_way(
     run_cli: RunCommand, trained: Path, tmp_path: Path, keys: tuple[Path, Path]
 ) -> None:

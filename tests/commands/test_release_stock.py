@@ -85,10 +85,11 @@ def test_a_bundle_is_opened_in_a_fresh_process(
     run_cli: RunCommand, one_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del one_process
-    monkeypatch.setattr(stock_check, "stock_outputs", stock_outputs)
     train(run_cli, *FORMS["EuroBertForMaskedLM"])
     line = ["release", "stock", "--as", "transformers", "--name", "masked", "--dtype", "bf16"]
-    done = run_cli(*line, "--json")
+    with monkeypatch.context() as patch:
+        patch.setattr(stock_check, "stock_outputs", stock_outputs)
+        done = run_cli(*line, "--json")
     assert done.exit_code == 0, done.err
     assert json.loads(done.out)["stock_difference"] <= 1e-5
     assert run_cli("release", "--verify", "masked").exit_code == 0
