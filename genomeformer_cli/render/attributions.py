@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from genomeformer_cli.core.sequence import BASES
 from genomeformer_cli.render.plots import pyplot, save_figure
-from genomeformer_cli.render.rows import format_score, id_cells, tsv_line
+from genomeformer_cli.render.rows import first_records, format_score, id_cells, tsv_line
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.workflows.explain_attribution import AttributedRecord
@@ -109,13 +109,9 @@ def draw_attributions(
     Raises:
         StoreError: The file cannot be written.
     """
-    visible: list[AttributedRecord] = []
-    num_records = 0
-    for record in records:
-        num_records += 1
-        if record.attribution is not None and len(visible) < _MAX_RECORDS:
-            visible.append(record)
-        yield record
+    visible, note = yield from first_records(
+        records, _MAX_RECORDS, lambda record: record.attribution is not None
+    )
     if not visible:
         return False
     rows = [
@@ -152,8 +148,6 @@ def draw_attributions(
         if first == 0:
             text = f"{record.id}: {record.attribution.answer} {record.attribution.value:.3f}"
             axes.set_title(text, fontsize=9, loc="left")
-    is_part = num_records > len(visible)
-    note = f" (first {len(visible)} of {num_records:,} sequences)" if is_part else ""
     figure.suptitle(title + note, fontsize=10)
     save_figure(figure, path)
     return True

@@ -15,7 +15,7 @@ from genomeformer_cli.core.sequence import BASES
 from genomeformer_cli.core.store.atomic import write_text
 from genomeformer_cli.core.templates import render_template
 from genomeformer_cli.render.plots import pyplot, save_figure
-from genomeformer_cli.render.rows import format_score, id_cells, tsv_line
+from genomeformer_cli.render.rows import first_records, format_score, id_cells, tsv_line
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.explanation.pairs import Pair, Run
@@ -105,17 +105,12 @@ def draw_maps(
     Raises:
         StoreError: The file cannot be written.
     """
-    visible: list[ExplainedRecord] = []
-    num_records = 0
-    for record in records:
-        num_records += 1
-        if len(visible) < _MAX_MAPS and np.isfinite(record.strengths_LL).any():
-            visible.append(record)
-        yield record
+    visible, note = yield from first_records(
+        records, _MAX_MAPS, lambda record: bool(np.isfinite(record.strengths_LL).any())
+    )
     if not visible:
         return False
-    is_part = num_records > len(visible)
-    title += f" (first {len(visible)} of {num_records:,} sequences)" if is_part else ""
+    title += note
     if path.suffix.lower() == ".html":
         write_text(path, _page(visible, title))
         return True

@@ -69,7 +69,9 @@ def draw_motifs(
         yield record
     if not motifs:
         return False
-    sources = ("model", "random twin")
+    from genomeformer_cli.core.workflows.explain_motifs import MODEL, TWIN
+
+    sources = (MODEL, TWIN)
     columns = [[row for row in motifs if row.source == source][:_MAX_MOTIFS] for source in sources]
     number = max(map(len, columns))
     figure, grid = pyplot().subplots(

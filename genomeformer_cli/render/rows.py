@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
 from textwrap import indent
@@ -130,6 +130,21 @@ def write_table(
         out.writelines(rows_of(record))
         yield record
     out.flush()
+
+
+def first_records(
+    records: Iterable[_Record], limit: int, is_visible: Callable[[_Record], bool]
+) -> Generator[_Record, None, tuple[list[_Record], str]]:
+    """Pass all records on, then return the first visible ones and the end of a title for them."""
+    visible: list[_Record] = []
+    num_records = 0
+    for record in records:
+        num_records += 1
+        if len(visible) < limit and is_visible(record):
+            visible.append(record)
+        yield record
+    is_part = num_records > len(visible)
+    return visible, f" (first {len(visible)} of {num_records:,} sequences)" if is_part else ""
 
 
 def write_documents(

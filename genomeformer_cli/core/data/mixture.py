@@ -8,7 +8,6 @@ through its windows epoch by epoch, so that a group that is exhausted begins aga
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,8 +21,12 @@ from genomeformer_cli.core.corpus.format import Segment
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.formats.groups import GroupBy, group_name
-from genomeformer_cli.core.genomes.genome import Genome, annotation_file, cached_genomes
-from genomeformer_cli.core.genomes.genome import genome_from_json as read_genome
+from genomeformer_cli.core.genomes.genome import (
+    Genome,
+    annotation_file,
+    cached_genomes,
+    genome_from_json,
+)
 from genomeformer_cli.core.proposals import propose, quoted
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
@@ -49,11 +52,7 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         for name, share in self.mix.items():
-            if not (share > 0 and math.isfinite(share)):
-                raise ConfigError(
-                    f"the share of `{name}` in the mixture cannot be {share:g}",
-                    hint="give a positive number; shares are normalised",
-                )
+            check_range(f"sampling.mix.{name}", share, 0, excluded="lowest")
         check_range("sampling.jitter", self.jitter, 0, 1)
         check_range("sampling.repeat_weight", self.repeat_weight, 0, 1)
 
@@ -135,14 +134,14 @@ def open_mixture(
     if not config.mix:
         return Mixture(config=config)
     segments = corpus.segments("train")
-    described = {item["name"]: read_genome(item) for item in corpus.manifest.genomes}
+    described = {item["name"]: genome_from_json(item) for item in corpus.manifest.genomes}
     names = [_names(segment, described[segment.genome]) for segment in segments]
     members: dict[str, set[int]] = {
         name: {index for index, own in enumerate(names) if name in own} for name in config.mix
     }
     if REST in members and not members[REST]:
         members[REST] = set(range(len(segments))).difference(*members.values())
-    classes = [name for name in config.mix if not members[name] and _class_of(name)]
+    classes = [name for name in config.mix if not members[name] and _is_class(name)]
     places = _Places(corpus, described, store, reporter) if classes else None
     total = sum(config.mix.values())
     groups: list[Group] = []
@@ -178,9 +177,9 @@ def _names(segment: Segment, genome: Genome) -> set[str]:
     return (units | taxa | organism | {f"{segment.genome}/{segment.record}"}) - {""}
 
 
-def _class_of(name: str) -> str:
-    kind = name.partition(":")[0]
-    return kind if kind in ANCHORS else ""
+def _is_class(name: str) -> bool:
+    """Return True for an annotated class, `CLASS` or `CLASS:GROUP`."""
+    return name.partition(":")[0] in ANCHORS
 
 
 def _unknown(name: str, corpus: Corpus, names: Sequence[set[str]]) -> ConfigError:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.formats.text import REPLACEMENT, read_lines, require_text
+from genomeformer_cli.core.proposals import count_noun
 
 _NUMBER = re.compile(r"-?[0-9]{1,15}")
 _HEADERS = ("track", "browser")
@@ -104,7 +105,7 @@ def remarks_of(rows: Sequence[BedRow], display_name: str) -> list[str]:
     """Return one sentence per deviation from the specification, with its number of rows."""
     counts = Counter(row.remark for row in rows if row.remark)
     return [
-        f"`{display_name}`: {number:,} {'row' if number == 1 else 'rows'} (the first in line "
+        f"`{display_name}`: {count_noun(number, 'row')} (the first in line "
         f"{next(row.line for row in rows if row.remark == remark)}): {remark}"
         for remark, number in counts.items()
     ]

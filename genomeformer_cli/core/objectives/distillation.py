@@ -41,10 +41,7 @@ class TeacherConfig:
         check_range("teacher.features", self.features, 0)
         check_range("teacher.every", self.every, 2)
         check_range("teacher.tokens", self.tokens, 1)
-        if not self.temperature > 0:
-            raise ConfigError(
-                f"`teacher.temperature` cannot be {self.temperature:g}", hint="give more than 0"
-            )
+        check_range("teacher.temperature", self.temperature, 0, excluded="lowest")
         if not self.logits + self.features:
             raise ConfigError(
                 "`teacher.logits` and `teacher.features` are both 0: nothing is learned from it",

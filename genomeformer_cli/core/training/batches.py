@@ -129,6 +129,7 @@ class Batches:
         lasts = [stage.first for stage in self._stages[1:]] + [self._steps]
         for stage, last in zip(self._stages, lasts, strict=True):
             rows = (last - stage.first) * stage.rows
+            # Without a mixture, one count of all windows and no group.
             counts = self._samplers[stage.length].group_windows
             for group, num_windows in zip(self.mixture.groups, counts, strict=False):
                 epochs[group.name] += rows * group.share / num_windows

@@ -149,7 +149,7 @@ def test_an_unknown_name_lists_the_groups(
 
 @pytest.mark.parametrize("share", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_share_is_a_positive_number(share: float) -> None:
-    with pytest.raises(ConfigError, match="share of `a`"):
+    with pytest.raises(ConfigError, match=r"`sampling\.mix\.a` cannot be"):
         SamplingConfig(mix={"a": share})
 
 
