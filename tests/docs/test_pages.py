@@ -78,3 +78,15 @@ def test_tables_have_headers_and_code_without_escaped_pipes(page: Path) -> None:
 def test_one_row_per_record(page: Path) -> None:
     text = re.sub(r"`[^`]*`", "`x`", without_code(page))
     assert not DISTRIBUTIVE.findall(text), [m.group() for m in DISTRIBUTIVE.finditer(text)]
+
+
+def test_every_decision_is_listed_with_its_title() -> None:
+    index = (ROOT / "docs" / "develop" / "architecture.md").read_text(encoding="utf-8")
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    names = sorted(path.name for path in (ROOT / "docs" / "adr").glob("*.md"))
+    lines = []
+    for name in names:
+        heading, *_ = (ROOT / "docs" / "adr" / name).read_text(encoding="utf-8").splitlines()
+        lines.append(f"- [{heading.split('. ', 1)[1]}](../adr/{name})")
+    assert re.findall(r"^- \[.*\]\(\.\./adr/.*\)$", index, re.MULTILINE) == lines
+    assert re.findall(r"adr/(.+\.md)", site) == names

@@ -166,7 +166,7 @@ def _require_queries(queries: Queries) -> Queries:
     if not queries.hidden_PWL.any():
         raise ConfigError(
             "the held-out part is too short to validate on",
-            hint="hold out more, or shorten `--context`",
+            hint="hold out more bases; for a run, a shorter `--context` helps too",
         )
     return queries
 
