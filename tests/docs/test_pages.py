@@ -90,3 +90,17 @@ def test_every_decision_is_listed_with_its_title() -> None:
         lines.append(f"- [{heading.split('. ', 1)[1]}](../adr/{name})")
     assert re.findall(r"^- \[.*\]\(\.\./adr/.*\)$", index, re.MULTILINE) == lines
     assert re.findall(r"adr/(.+\.md)", site) == names
+
+
+def test_the_table_of_layers_is_that_of_the_import_contracts() -> None:
+    text = (ROOT / "docs" / "develop" / "architecture.md").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = {one["id"]: one for one in project["tool"]["importlinter"]["contracts"]}
+    shell = [layer.split(" | ") for layer in contracts["shell"]["layers"]]
+    core = [
+        [f"core.{name}" for name in layer.split(" | ")] for layer in contracts["core"]["layers"]
+    ]
+    layers = [line for line in shell if line not in (["__main__"], ["core"], ["_version"])] + core
+    rows = re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE)
+    found = [sorted(re.findall(r"`([\w.]+)`", row)) for row in rows]
+    assert found == [sorted(line) for line in layers]
