@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from genomeformer_cli.core.embedding.pooling import NUM_BINS
 from genomeformer_cli.core.evaluation.class_metrics import correlation
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
 from genomeformer_cli.core.evaluation.kmers import kmer_counts, one_hot, square_roots
@@ -39,7 +40,6 @@ from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.layout import Store
 
 Floats = npt.NDArray[np.float32]
-NUM_BINS = 8
 BINNED_LAYERS = (0, 1, 2, 3, 4, 6, 8)
 PRODUCT_LAYERS = (8,)
 TOKENS_PER_BATCH = 2_048
@@ -391,7 +391,7 @@ def ridge(
     predicted = predict(np.arange(train.size), kernel[test], best)
     confusion = np.zeros((num_classes, num_classes))
     np.add.at(confusion, (targets[test], predicted), 1)
-    return correlation(confusion)
+    return float(correlation(confusion))
 
 
 if __name__ == "__main__":

@@ -93,15 +93,8 @@ def measure(task: Task, models: dict[str, LoadedModel], seed: int) -> dict[str, 
     def predict(vectors: Any, *, is_scaled: bool = True) -> tuple[float, ProbePredictions]:
         """Return the correlation on validation rows and the predictions of test rows."""
         both = run_probe("logistic", vectors, task, [fold], is_scaled=is_scaled)
-        of_validation, of_test = (
-            ProbePredictions(
-                targets_N=both.targets_N[rows],
-                probability_NC=both.probability_NC[rows],
-                strength=both.strength,
-            )
-            for rows in (slice(0, validation.size), slice(validation.size, None))
-        )
-        return measure_probe(of_validation, seed).mcc.value, of_test
+        of_validation = both.rows(slice(validation.size))
+        return measure_probe(of_validation, seed).mcc.value, both.rows(slice(validation.size, None))
 
     predictions: dict[str, ProbePredictions] = {}
     rules = {"default": EmbedOptions()}

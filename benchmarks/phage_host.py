@@ -112,16 +112,8 @@ def probe(name: str, vectors: Any, task: Task, *, is_scaled: bool, seed: int = 0
     tested = replace(split, test=np.concatenate([split.validation, split.test]))
     both = run_probe(LOGISTIC, vectors, task, [tested], is_scaled=is_scaled)
     size = split.validation.size
-    parts = [
-        ProbePredictions(
-            targets_N=both.targets_N[rows],
-            probability_NC=both.probability_NC[rows],
-            strength=both.strength,
-        )
-        for rows in (slice(size), slice(size, None))
-    ]
-    ones = np.ones(size)
-    return Probe(name=name, validation_mcc=mcc(parts[0], ones), predictions=parts[1])
+    validation_mcc = mcc(both.rows(slice(size)), np.ones(size))
+    return Probe(name=name, validation_mcc=validation_mcc, predictions=both.rows(slice(size, None)))
 
 
 def mcc(predictions: ProbePredictions, weights_N: Floats) -> float:
@@ -129,7 +121,7 @@ def mcc(predictions: ProbePredictions, weights_N: Floats) -> float:
     num_classes = predictions.probability_NC.shape[1]
     cells_N = predictions.targets_N * num_classes + predictions.probability_NC.argmax(axis=1)
     cells = np.bincount(cells_N, weights=weights_N, minlength=num_classes**2)
-    return correlation(cells.astype(np.float64).reshape(num_classes, num_classes))
+    return float(correlation(cells.astype(np.float64).reshape(num_classes, num_classes)))
 
 
 def genome_weights(task: Task, seed: int) -> Floats:

@@ -18,11 +18,12 @@ from tests.golden_numbers import compare as compare_numbers
 from tests.mini_hub import hub
 from tests.models import trained, trained_cache
 from tests.one_process import stay_in_one_process
+from tests.small_runs import config
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["hub", "trained", "trained_cache"]
+__all__ = ["config", "hub", "trained", "trained_cache"]
 
 # A time limit per example would make tests fail on a busy machine. `make test-all` takes the
 # thorough profile.

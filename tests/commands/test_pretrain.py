@@ -9,49 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tomli_w
 
 from genomeformer_cli.commands._options import parse_context
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.model_io.tensors import read_tensors
-from tests.annotations import PHIX
 from tests.cli import RunCommand
 from tests.failures import assert_failure
+from tests.small_runs import BASE, corpus
 
-SMALL = """
-[model]
-context = 64
-width = 16
-depth = 1
-num_heads = 2
-mlp_width = 24
-[training]
-steps = 4
-batch_size = 2
-validate_every = 2
-validation_windows = 8
-"""
 DIALS = """
 --attention performer --context 32:64 --steps 6 --memory full --set training.tokens_per_step=256
 --set training.pack=off --set training.optimizer=muon --set training.ema=0.9
 --set training.spike_factor=4 --set training.redraw_every=2 --set training.both_strands=true
 --set masking.span=3 --set compute.precision=fp32 --set compute.compile=off
 """
-BASE = ["pretrain", "--threads", "1", "--device", "cpu"]
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> str:
-    path = tmp_path / "small.toml"
-    path.write_text(SMALL)
-    return str(path)
-
-
-def corpus(run_cli: RunCommand, name: str, *tokenizer: str) -> None:
-    assert run_cli("fetch", "--sample").exit_code == 0
-    arguments = ["tokenize", "--genome", "NC_001422.1", "--split", "tail", "--name", name]
-    done = run_cli(*arguments, *tokenizer)
-    assert done.exit_code == 0, done.err
 
 
 TOKENIZERS = {
@@ -213,12 +184,12 @@ def test_a_run_of_something_else_is_refused_and_the_difference_named(
         ("--context 128:64", "cannot grow"),
         ("--set training.redraw_every=3", "no random features"),
         ("--set training.spike_factor=0.5", "spike"),
-        ("--set training.ema=1.5", "between 0 and 1"),
+        ("--set training.ema=1.5", "`training.ema` cannot be 1.5"),
         ("--set training.optimizer=sgd", "training.optimizer"),
         ("--set compute.precision=fp8", "compute.precision"),
         ("--set compute.kernels=fast", "compute.kernels"),
         ("--set compute.kernels=fused --attention local --device cpu", "`local` attention cannot"),
-        ("--set masking.span=0", "spans"),
+        ("--set masking.span=0", "`masking.span` cannot be 0"),
         ("--set training.both_strands=true --objective causal", "both strands"),
     ],
 )
@@ -352,133 +323,3 @@ def test_a_mistyped_name_gets_a_proposal(line: str, words: str, run_cli: RunComm
     done = run_cli(*line.split(), stdin=b">a\nACGT\n")
     assert done.exit_code in (1, 2)
     assert words in done.err
-
-
-def test_a_mixture_is_recorded_reported_and_resumed(
-    run_cli: RunCommand, config: str, cache_home: Path, tmp_path: Path
-) -> None:
-    assert run_cli("fetch", "--sample").exit_code == 0
-    phage = tmp_path / "phage.gb.gz"
-    phage.write_bytes(PHIX.read_bytes())
-    genes = ["tokenize", str(phage), "--split", "tail", "--name", "c"]
-    done = run_cli(*genes, "--genome", "NC_001416.1")
-    assert done.exit_code == 0, done.err
-    arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config]
-    mix = ["--mix", "NC_001416.1=3", "--mix", "cds-start=0.5"]
-    done = run_cli(*arguments, *mix, "--set", "sampling.mix.rest=0.5", "--json")
-    assert done.exit_code == 0, done.err
-    summary = json.loads(done.out)["summary"]
-    assert summary["epochs"].keys() == {"NC_001416.1", "cds-start", "rest"}
-    assert "mix `NC_001416.1`: 75.0% of the windows, 0.0" in done.err
-    assert "mix `cds-start`: 12.5% of the windows, " in done.err
-    recorded = tomllib.loads((cache_home / "runs" / "r" / "config.toml").read_text())
-    assert recorded["sampling"]["mix"] == {"NC_001416.1": 3.0, "cds-start": 0.5, "rest": 0.5}
-    assert len(json.loads((cache_home / "runs" / "r" / "run.json").read_text())["groups_sha256"])
-    # The recorded configuration is the configuration; another mixture is another run.
-    path = tmp_path / "again.toml"
-    path.write_text((cache_home / "runs" / "r" / "config.toml").read_text())
-    assert run_cli(*arguments[:-1], str(path)).exit_code == 0
-    done = run_cli(*arguments, "--mix", "rest=1")
-    assert_failure(done, "started with other settings", hint="another `--name`", exit_code=2)
-    shown = run_cli("pretrain", "--show-config", "--mix", "NC_001416.1=3")
-    path.write_text(shown.out)
-    again = run_cli("pretrain", "--show-config", "--config", str(path))
-    assert again.out == shown.out
-    assert tomllib.loads(shown.out)["sampling"]["mix"] == {"NC_001416.1": 3.0}
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ("--mix human", "not a name and a positive number"),
-        ("--mix human=0", "not a name and a positive number"),
-        ("--mix human=nan", "not a name and a positive number"),
-        ("--mix =1", "not a name and a positive number"),
-        ("--mix a=1 --mix a=2", "names `a` twice"),
-        ("--mix human=1", "no group `human`"),
-        ("--mix promoter=1", "has an annotated promoter"),
-        ("--set sampling.mix.rest=x", "`sampling.mix` cannot be"),
-        ("--set sampling.mix.rest=1 --set sampling.mix.rest=2", "set twice"),
-        ("--set sampling.mix=1", "`sampling.mix` cannot be `1`"),
-        ("--set sampling.repeat_weight=2", "cannot be 2"),
-    ],
-)
-def test_a_mixture_that_cannot_be_is_a_sentence(
-    given: str, words: str, run_cli: RunCommand, config: str
-) -> None:
-    corpus(run_cli, "c")
-    done = run_cli(*BASE, "--corpus", "c", "--name", "r", "--config", config, *given.split())
-    assert_failure(done, words, exit_code=2)
-
-
-def test_a_run_of_an_earlier_version_goes_on(
-    run_cli: RunCommand, config: str, cache_home: Path
-) -> None:
-    corpus(run_cli, "c")
-    arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config]
-    assert run_cli(*arguments).exit_code == 0
-    path = cache_home / "runs" / "r" / "config.toml"
-    recorded = tomllib.loads(path.read_text())
-    del recorded["sampling"]
-    path.write_text(tomli_w.dumps(recorded))
-    assert run_cli(*arguments).exit_code == 0
-    done = run_cli(*arguments, "--mix", "rest=1")
-    assert_failure(done, "sampling.mix", exit_code=2)
-
-
-def test_weights_of_repeats_without_lower_case_are_a_warning(
-    run_cli: RunCommand, config: str
-) -> None:
-    corpus(run_cli, "c")
-    arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config]
-    done = run_cli(*arguments, "--set", "masking.soft_mask_weight=0.1")
-    assert done.exit_code == 0, done.err
-    assert "has no lower-case bases" in done.err
-
-
-TAUGHT = ["--teacher", "large", "--set", "teacher.features=0.2"]
-
-
-@pytest.mark.usefixtures("one_process")
-def test_a_teacher_is_recorded_and_its_projection_is_not_released(
-    run_cli: RunCommand, config: str, cache_home: Path, tmp_path: Path
-) -> None:
-    corpus(run_cli, "c")
-    arguments = [*BASE, "--corpus", "c", "--config", config]
-    assert run_cli(*arguments, "--name", "large", "--set", "model.width=32").exit_code == 0
-    assert run_cli(*arguments, "--name", "other").exit_code == 0
-    done = run_cli(*arguments, "--name", "r", *TAUGHT)
-    assert done.exit_code == 0, done.err
-    assert "teacher `large`: the loss has 0.5 of the cross-entropy, 0.5 of the" in done.err
-    run = cache_home / "runs" / "r"
-    assert tomllib.loads((run / "config.toml").read_text())["teacher"]["model"] == "large"
-    assert len(json.loads((run / "run.json").read_text())["teacher_sha256"]) == 64
-    assert [*run.glob("checkpoints/*/auxiliary.safetensors")]
-    assert not [*(cache_home / "runs" / "large").glob("checkpoints/*/auxiliary.safetensors")]
-    done = run_cli(*arguments, "--name", "r", "--teacher", "other", *TAUGHT[2:])
-    assert_failure(done, "teacher.model: large -> other", "teacher_sha256", exit_code=2)
-    done = run_cli("release", "r", "--name", "m", "--output", str(tmp_path / "m"))
-    assert done.exit_code == 0, done.err
-    assert not [*(tmp_path / "m").rglob("auxiliary*")]
-    assert "teacher: `large`" in (tmp_path / "m" / "README.md").read_text()
-    # A student of the masked objective may learn from two stacks, and be resumed.
-    stacks = ["--memory", "two-stack", "--attention", "linear", "--set", "model.width=24"]
-    assert run_cli(*arguments, "--name", "stacks", *stacks).exit_code == 0
-    done = run_cli(*arguments, "--name", "s", "--teacher", "stacks", "--set", "teacher.logits=1")
-    assert done.exit_code == 0, done.err
-
-
-def test_a_teacher_that_cannot_be_is_a_sentence(
-    run_cli: RunCommand, config: str, cache_home: Path
-) -> None:
-    corpus(run_cli, "c")
-    arguments = [*BASE, "--corpus", "c", "--config", config]
-    assert_failure(run_cli(*arguments, "--name", "r", "--teacher", "none"), "none")
-    causal = [*arguments, "--name", "left", "--objective", "causal"]
-    assert run_cli(*causal).exit_code == 0
-    refused = run_cli(*arguments, "--name", "r", "--teacher", "left")
-    assert_failure(refused, "sees one side", hint="--objective causal", exit_code=2)
-    wide = ["--context", "128", "--name", "r", "--objective", "causal", "--teacher", "left"]
-    assert_failure(run_cli(*arguments, *wide), "longer than the 64", hint="--context", exit_code=2)
-    shared = ["--name", "r", "--teacher", "left", "--set", "teacher.temperature=0"]
-    assert_failure(run_cli(*arguments, *shared), "teacher.temperature", exit_code=2)

@@ -87,13 +87,7 @@ def measure_groups(predictions: ProbePredictions, groups: Sequence[str]) -> Grou
     values = []
     for group in range(int(group_N.max()) + 1):
         rows = np.flatnonzero(group_N == group)
-        metrics = _WeightedMetrics(
-            ProbePredictions(
-                targets_N=predictions.targets_N[rows],
-                probability_NC=predictions.probability_NC[rows],
-                strength=None,
-            )
-        )
+        metrics = _WeightedMetrics(predictions.rows(rows))
         _, mcc, auroc, auprc, _ = metrics.measures(np.ones((1, rows.size)))[:, 0].tolist()
         values.append(GroupValues(mcc=mcc, auroc=auroc, auprc=auprc))
     return summarize_groups(values)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,12 @@ class ProbePredictions:
     # Selected inverse regularisation strength; None for neighbours, and if folds selected different
     # strengths.
     strength: float | None
+
+    def rows(self, rows: slice | Rows) -> ProbePredictions:
+        """Return the predictions of some rows."""
+        return replace(
+            self, targets_N=self.targets_N[rows], probability_NC=self.probability_NC[rows]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
