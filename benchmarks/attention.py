@@ -351,8 +351,8 @@ def main() -> None:
     parser.add_argument(
         "--touch", type=float, default=0.0, help="GiB that each process uses once before it begins"
     )
-    parser.add_argument("--json", type=Path, help="where to write every figure")
-    parser.add_argument("--picture", type=Path, help="where to draw them")
+    parser.add_argument("--json", type=Path, help="file for every figure")
+    parser.add_argument("--picture", type=Path, help="file for the picture")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:

@@ -59,7 +59,7 @@ class LikelihoodConfig:
 
     @property
     def inputs(self) -> dict[str, object]:
-        """What a saved result depends on."""
+        """Settings and digests that a saved result depends on."""
         windows = {"windows": self.num_windows, "choice": CHOICE_ONE_IN}
         return {**self.identity, **windows, "corpus": self.corpus}
 

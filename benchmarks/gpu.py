@@ -1,4 +1,4 @@
-"""What one GPU makes of our training steps: a ceiling, steps beside peers, MFU, the longest rows.
+"""Training steps on one GPU: a ceiling, steps beside peers, MFU, the longest rows.
 
 `gpu_report.py` runs these and more within twelve minutes. By hand:
 
@@ -165,12 +165,12 @@ def in_precision(
 
 
 def compute(options: argparse.Namespace, kernels: KernelChoice = "auto") -> ComputeConfig:
-    """How the arithmetic runs."""
+    """Return the precision and the kernels of our steps."""
     return ComputeConfig(precision=options.precision, compile="off", kernels=kernels)
 
 
 def shown_step(row: Row) -> list[str]:
-    """The columns of what was found."""
+    """Return the cells of a measured step."""
     return [
         f"{row['parameters'] / 1e6:.2f} M",
         f"{row['tokens'] / row['seconds']:,.0f}",
@@ -180,27 +180,31 @@ def shown_step(row: Row) -> list[str]:
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    """What was asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all if none is named")
+    add("sections", nargs="*", help=f"sections: {', '.join(SECTIONS)}; default: all")
     add("--device", default="cuda")
-    add("--json", type=Path, help="where to write every figure")
+    add("--json", type=Path, help="file for every figure")
     add("--deadline", type=float, default=570.0, help="seconds after which no cell begins")
     add("--seconds-per-cell", type=float, default=8.0)
-    add("--seconds-timed", type=float, default=0.4, help="of the steps that are timed, at least")
+    add("--seconds-timed", type=float, default=0.4, help="least seconds of the timed steps")
     add("--precision", choices=["bf16", "fp32"], default="bf16")
     add("--mechanisms", nargs="*", choices=ATTENTIONS, default=[*ATTENTIONS])
     add("--kernels", nargs="+", choices=["plain", "fused"], default=["plain", "fused"])
     group = parser.add_argument_group("ceiling")
-    group.add_argument("--side", type=int, default=8192, help="of the large matrices")
+    group.add_argument("--side", type=int, default=8192, help="rows of the large matrices")
     group.add_argument("--ceiling-tokens", type=int, default=65536)
-    group.add_argument("--ceiling-length", type=int, default=8192, help="of rows, for attention")
+    group.add_argument(
+        "--ceiling-length", type=int, default=8192, help="positions of a row, for attention"
+    )
     group = parser.add_argument_group("steps")
     group.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
-    group.add_argument("--tokens", type=int, default=131072, help="of a step, at least one row")
+    group.add_argument(
+        "--tokens", type=int, default=131072, help="tokens of a step, at least one row"
+    )
     group.add_argument("--peers", nargs="*", choices=PEERS, default=[*PEERS])
     both = ["bidirectional", "causal"]
     group.add_argument("--directions", nargs="+", choices=both, default=both)
@@ -219,7 +223,9 @@ def _long_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--batches", type=int, nargs="+", default=[8, 4, 2, 1], help="rows to try")
     mechanisms = ["softmax", "linear", "local", "performer"]
     group.add_argument("--mfu-mechanisms", nargs="+", choices=mechanisms, default=mechanisms[:3])
-    group.add_argument("--heads", type=int, nargs="+", help="of softmax; default the preset's")
+    group.add_argument(
+        "--heads", type=int, nargs="+", help="heads of softmax; default: those of the preset"
+    )
     sdpa = [AS_TORCH_CHOOSES, *BACKENDS]
     group.add_argument("--sdpa", nargs="+", choices=sdpa, default=[AS_TORCH_CHOOSES, "cudnn"])
     compile_ = ["off", "blocks", "on"]
@@ -229,12 +235,14 @@ def _long_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--plans", nargs="+", choices=PLANS, default=[*PLANS])
     group.add_argument("--first", type=int, default=2**14)
     group.add_argument("--last", type=int, default=2**25)
-    group.add_argument("--step-seconds", type=float, default=2.0, help="of the longest row's step")
+    group.add_argument(
+        "--step-seconds", type=float, default=2.0, help="seconds of the step of the longest row"
+    )
     group.add_argument("--chunk", type=int, default=2**16, help="tokens of a slice")
 
 
 def about(device: torch.device) -> str:
-    """Where."""
+    """Return the version of torch, the device and its memory."""
     name = device.type
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)

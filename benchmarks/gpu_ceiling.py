@@ -1,4 +1,4 @@
-"""What a GPU reaches at its best: products, copies, fused attention. One part of `gpu.py`."""
+"""Highest speeds of a GPU: products, copies, fused attention. One part of `gpu.py`."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def product_speed(
 
 
 def ceiling(cells: Cells, *, side: int, tokens: int, length: int) -> float:
-    """Print all; return the operations a second of the large product in bf16.
+    """Print all; return the operations per second of the large product in bf16.
 
     Args:
         cells: Runs them.
-        side: Of the large square matrices.
+        side: Rows of the large square matrices.
         tokens: Rows of the products in the shapes of our layers, and of attention.
-        length: Of the rows that attention sees.
+        length: Positions of the rows that attention reads.
     """
     cells.table("Ceiling: matrix products", ["precision", "m x k x n", "TFLOP/s"])
     shapes = [(side, side, side)]
@@ -104,7 +104,7 @@ def _copies(cells: Cells) -> None:
 
 
 def _sums_over_tokens(cells: Cells, *, tokens: int) -> None:
-    """What linear attention does with one long row: few products over many tokens, in pieces."""
+    """Measure the sums of linear attention over one long row: few products over many tokens."""
     cells.table(f"Sums over {tokens:,} tokens, 64 x 64 features", ["heads", "piece", "ms"])
 
     def measure(heads: int, piece: int) -> Row:

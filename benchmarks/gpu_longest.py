@@ -38,18 +38,18 @@ _STEPS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What is tried."""
+    """Lengths and model of a search."""
 
     first: int  # Shortest row.
     last: int  # Longest row.
     step_seconds: float  # No row is tried whose step is foreseen to take longer.
-    sizes: ModelConfig  # Of the model; attention, direction, residual and context are filled in.
+    sizes: ModelConfig  # Model; attention, direction, residual and context are filled in.
     chunk: int  # Tokens of a slice.
     compute: ComputeConfig  # Precision.
 
 
 def longest(cells: Cells, search: Search, mechanisms: list[str], plans: list[str]) -> None:
-    """Print a row for each pair that can be."""
+    """Print one row for each possible pair of mechanism and plan."""
     header = ["mechanism", "plan", "longest", "s/step", "tokens/s", "peak GiB", "ended by"]
     cells.table(f"Longest row, batch 1, slices of {search.chunk:,} tokens", header)
     for name in mechanisms:

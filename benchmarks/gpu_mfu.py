@@ -90,10 +90,10 @@ def trials(options: argparse.Namespace, config: ModelConfig) -> Iterator[Utilise
 
 
 def utilisation(cells: Cells, options: argparse.Namespace, trial: Utilised, fits: Fits) -> Row:
-    """Of the largest batch that fits; what is compiled takes what fitted before it was.
+    """Measure the largest batch that fits; compiled models take the batch that fitted uncompiled.
 
     Raises:
-        OutOfMemoryError: None does.
+        OutOfMemoryError: No batch fits.
     """
     key = (trial.config.attention.name, trial.config.num_heads)
     batches = [one for one in options.batches if one <= fits.get(key, one)]

@@ -96,7 +96,7 @@ def ours(length: int, generator: torch.Generator) -> Iterator[tuple[str, Run]]:
 
 
 def peers(length: int, generator: torch.Generator) -> Iterator[tuple[str, Run]]:
-    """What others have, alone."""
+    """Yield the operations of other packages, without projections."""
     q, k, v = leaves = heads(length, 3, generator)
     by_token = [tensor.transpose(1, 2) for tensor in leaves]
     decay = torch.rand(1, length, HEADS, generator=generator)

@@ -139,7 +139,7 @@ def stacks_of(model: Model) -> list[Encoder]:
 
 
 def states_of(stack: Encoder) -> list[torch.Tensor]:
-    """What one slice of a stack is entered with."""
+    """Return the states before the first slice of a stack."""
     return [tensor for state in stack.start(1, stack.embedding.weight) for tensor in state]
 
 
@@ -191,7 +191,7 @@ def gradients(model: Model, examples: Examples, memory: MemoryConfig) -> torch.T
 
 
 def cases(options: argparse.Namespace) -> list[Row]:
-    """What is to be measured, short rows first."""
+    """Return the cases, short rows first."""
     found: list[Row] = []
     attentions = ["linear", "performer"] if options.everything else options.attentions
     of_suite = {"slim": ["slim", FULL_CAUSAL], "plans": [*PLANS]}
@@ -252,7 +252,7 @@ def run(options: argparse.Namespace) -> list[Row]:
 
 
 def table(rows: list[Row], suite: str) -> str:
-    """What a suite measured."""
+    """Return the table of a suite."""
     header = ["plan", "attention", "L", "process MiB", "MiB over start", "of them ids", "states"]
     header += ["CPU s", "us/token", "tokens/CPU s"]
     lines = []
@@ -328,7 +328,7 @@ def lean(row: Row) -> float:
 
 
 def exact_table(rows: list[Row]) -> str:
-    """How far each plan's gradients are from full autograd's."""
+    """Return the differences of the gradients of each plan from those of full autograd."""
     header = ["plan", "attention", "L", "float64", "float32", "float32 autograd against float64"]
     lines = [
         [
@@ -351,13 +351,16 @@ def main() -> None:
     suites = ("slim", "plans", "exact")
     parser.add_argument("--suite", nargs="+", choices=suites, default=suites)
     parser.add_argument("--plans", nargs="+", choices=[*PLANS, REFERENCE], help="only these")
-    parser.add_argument("--lengths", type=int, nargs="+", help="of all plans")
+    parser.add_argument("--lengths", type=int, nargs="+", help="lengths for all plans")
     attentions = ("linear", "performer")
     parser.add_argument("--attentions", nargs="+", choices=attentions, default=["linear"])
     parser.add_argument("--everything", action="store_true")
     parser.add_argument("--reference", type=Path, help="folder of the paper's code")
     parser.add_argument(
-        "--precision", choices=["fp32", "bf16"], default="fp32", help="of ours; bf16 is autocast"
+        "--precision",
+        choices=["fp32", "bf16"],
+        default="fp32",
+        help="precision of our steps; bf16 is autocast",
     )
     parser.add_argument(
         "--kept", type=int, default=1, help="slices that `slim` computes once; a run keeps six"
@@ -365,8 +368,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-seconds", type=float, default=3000, help="wall time of a case")
     parser.add_argument("--max-memory", type=float, default=16.0, help="GiB of a process")
-    parser.add_argument("--json", type=Path, help="where to write every figure")
-    parser.add_argument("--picture", type=Path, help="where to draw them")
+    parser.add_argument("--json", type=Path, help="file for every figure")
+    parser.add_argument("--picture", type=Path, help="file for the picture")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:

@@ -1,7 +1,7 @@
-"""What each memory plan should take, by formula, and a picture of that beside what was measured.
+"""Memory of each plan by formula, and a picture of it beside the measurements.
 
-Bytes of a step in length L, n blocks, width d, slice C, b bytes a number, a numbers kept a token
-and block in units of d, s bytes of a stack's states: see docs/concepts/long-context.md.
+Bytes of a step of length L, n blocks, width d, slice C, b bytes per number, a numbers kept per
+token and block in units of d, s bytes of a stack's states: see docs/concepts/long-context.md.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import Path
 
 from processes import MIB, Row
 
-# Numbers that a block keeps a token, in units of the width: counted over one block with linear
+# Numbers that a block keeps per token, in units of the width: counted over one block with linear
 # attention and MLPs 2.7 times as wide (docs/concepts/long-context.md).
 KEPT = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Of whom the memory is asked: n, d, heads, C and what a number takes."""
+    """Sizes of a step: n, d, heads, C and the bytes of a number."""
 
     depth: int
     width: int

@@ -34,7 +34,7 @@ class TooLongError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long is waited."""
+    """Limits of time."""
 
     cell: float  # Seconds of a cell.
     timed: float  # Seconds of the steps that are timed.
@@ -42,7 +42,7 @@ class Patience:
 
 
 def seconds_of(call: Callable[[], object], device: torch.device, *, calls: int = 1) -> float:
-    """Of a call, the mean of some in a row; by the GPU's own clock if there is one."""
+    """Return the mean seconds of some calls in a row, by the clock of the GPU if there is one."""
     if device.type != "cuda":
         started = time.perf_counter()
         for _ in range(calls):
@@ -73,13 +73,13 @@ def median_seconds(
 
 
 class Cells:
-    """Runs cells and tells of each.
+    """Measurements of one device, each printed as a row of a table.
 
     Args:
-        device: Where they run.
-        patience: How long is waited.
+        device: Device to measure.
+        patience: Limits of time.
         path: JSON file of all rows, if any.
-        about: What stands beside them in the file.
+        about: Facts that are written beside the rows.
     """
 
     def __init__(
@@ -113,8 +113,8 @@ class Cells:
         """Measure a cell and print its row.
 
         Args:
-            cell: What it is; its first values but the section's name are the first columns.
-            measure: What is found; runs here and now.
+            cell: Names of the cell; its first values, after the section, are the first columns.
+            measure: Function that measures the cell.
             show: The other columns.
             seconds: That it may take, if not those of every cell.
             objection: Why it is not even tried.
@@ -141,7 +141,7 @@ class Cells:
         return "not run: out of time" if time.monotonic() > self.patience.until else ""
 
     def _measured(self, measure: Callable[[], Row], seconds: float) -> tuple[Row, str]:
-        """What was found, or why nothing was; nothing of it is left on the device."""
+        """Return the row, or the reason for its absence; free the memory of the device."""
         seconds = min(seconds, max(self.patience.until - time.monotonic(), 1.0))
         found: Row = {}
         skipped = ""
@@ -178,7 +178,7 @@ def release(device: torch.device) -> None:
 
 
 def is_out_of_memory(failure: Exception) -> bool:
-    """Whether that is what it says."""
+    """Return True for an out-of-memory error of any library."""
     said = str(failure)
     return isinstance(failure, torch.OutOfMemoryError) or any(one in said for one in _NO_ROOM)
 

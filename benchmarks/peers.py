@@ -20,22 +20,22 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """Of every encoder of a run."""
+    """Sizes of the encoders of a run."""
 
     length: int  # L.
     width: int = 256  # E.
     depth: int = 4  # Layers.
-    heads: int = 4  # Of a layer.
+    heads: int = 4  # Heads of a layer.
     hidden: int = 1024  # Features inside the MLP.
     vocabulary: int = 10  # Token ids.
     features: int = 256  # Random features of a head.
     projected: int = 256  # Mixtures of keys and of values that linformer learns.
-    landmarks: int = 64  # Of nystromformer.
-    iterations: int = 6  # Of its pseudo-inverse.
+    landmarks: int = 64  # Landmarks of nystromformer.
+    iterations: int = 6  # Iterations of its pseudo-inverse.
     convolution: int = 33  # Width of its convolution of the values.
     window: int = 128  # Positions seen to either side.
-    rounds: int = 2  # Of hashing.
-    chunk: int = 64  # Of the sorted row.
+    rounds: int = 2  # Rounds of hashing.
+    chunk: int = 64  # Positions of a chunk of the sorted row.
 
     @property
     def head_width(self) -> int:
@@ -70,7 +70,7 @@ class Transformers(nn.Module):
         size: Widths.
         encoder: A model that returns `last_hidden_state`.
         head_inputs: Features that it returns.
-        arguments: What else its call is given.
+        arguments: Further arguments of its call.
     """
 
     def __init__(

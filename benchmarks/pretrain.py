@@ -1,10 +1,10 @@
-"""How near is a training step to what the processor can do, and to what others make of it?
+"""Training steps beside the speed of matrix products of the processor, and beside peers.
 
 In one run, on one thread unless `--threads` says otherwise: the speed of matrix products in the
 shapes of our layers; steps (forward, backward, AdamW) of our mechanisms and of peers of about the
 same number of parameters, with the operations of their formulae as a share of that speed; how fast
-batches are made, and how many a step eats. Every model has a process of its own, as whoever trains
-it would: what other models leave in the heap changes a step by some per cent. Times are CPU seconds
+batches are made, and how many a step takes. Every model has a process of its own, as in a training:
+what other models leave in the heap changes a step by some per cent. Times are CPU seconds
 of one thread, the median of some steps; with more threads wall seconds. With `--precisions fp32
 bf16` all take each step in both, bf16 being autocast: `pretrain` chooses by such a trial, peers
 leave it to whoever uses them. Of the last block ours compute only what the 15 % of tokens that are
@@ -68,7 +68,9 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lengths", type=int, nargs="+", default=[512, 8192])
-    parser.add_argument("--seconds", type=float, default=8.0, help="of steps for each model")
+    parser.add_argument(
+        "--seconds", type=float, default=8.0, help="seconds of steps for each model"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--attention", nargs="+", default=["softmax", "local", "linear"])
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32"])
@@ -99,7 +101,7 @@ def keep_freed_memory() -> bool:
     process then never shrinks below its peak.
 
     Returns:
-        Whether the C library is one that can (glibc).
+        True if the C library supports it (glibc).
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -139,7 +141,7 @@ def median_seconds(step: Callable[[], Any], budget: float, clock: Callable[[], f
 def steps(
     length: int, chosen: argparse.Namespace, clock: Callable[[], float], ceiling: float
 ) -> float:
-    """Print a row a model; return the most tokens a second of ours."""
+    """Print one row per model; return the most tokens per second of our models."""
     heading = f"{length} tokens, {TOKENS} a step"
     print(f"\n| {heading} | precision | parameters | tokens/s | of the products' in fp32 |")
     print("|---|---|---|---|---|")
@@ -160,7 +162,7 @@ def steps(
 
 
 def cases(length: int, chosen: argparse.Namespace) -> list[Row]:
-    """What `measure` is asked, model by model in each precision."""
+    """Return the cases of `measure`, model by model in each precision."""
     same = {
         "length": length,
         "seconds": chosen.seconds,
@@ -239,7 +241,7 @@ def our_step(model: Any, length: int, precision: Precision) -> Step:
 def peer_step(
     module: nn.Module, forward: Callable[[Tensor], Tensor], length: int, precision: Precision
 ) -> Step:
-    """The same around logits (B, L, V)."""
+    """Return a training step of a peer, whose logits are (B, L, V)."""
     inputs_BL, asked_BL = tokens(length)
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True)
 

@@ -34,7 +34,7 @@ class Limits:
 
 
 def run_case(script: str, case: Row, limits: Limits) -> Row:
-    """What a case printed, with its own fields; `skipped` says why if it came to no end."""
+    """Return the printed row of a case, with its fields; `skipped` has the reason of a failure."""
     command = [sys.executable, "-W", "ignore", script, "--case", json.dumps(case)]
     environment = {
         **os.environ,
@@ -140,7 +140,7 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def conditions() -> str:
-    """Where and how busy: one line to stand beside every figure."""
+    """Return one line about the machine and its load, printed beside every figure."""
     import torch
 
     model = "unknown processor"

@@ -117,7 +117,7 @@ def newest() -> int:
 
 
 def compare(runs: Path, steps: int) -> bool:
-    """Whether metrics and last checkpoint are the same bytes."""
+    """Return True if metrics and last checkpoint are equal to the byte."""
     last = Path("checkpoints") / f"step-{steps:08d}"
     same = True
     for name in (Path("metrics.jsonl"), *(last / one for one in COMPARED)):

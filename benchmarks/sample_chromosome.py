@@ -27,7 +27,7 @@ CHROMOSOME = "NC_000908.2"
 
 
 def main() -> None:
-    """Train, then print one row a model."""
+    """Train, then print one row per model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--attention", nargs="+", default=["softmax", "performer"])
     parser.add_argument("--preset", default="tiny")

@@ -1,7 +1,7 @@
-"""How much faster are two processes on two cores than one process pinned to one? `pretrain`, gloo.
+"""Speed of `pretrain` in two processes on two cores (gloo), beside one process on one core.
 
-The same run both times, a thread a process: the bases a second between the first and the last step
-but one, so that neither starting nor validation counts. The losses of every step are compared.
+The same run both times, one thread per process: the bases per second between the first step and the
+last but one, so that neither start nor validation counts. The losses of every step are compared.
 
     python benchmarks/scaling.py                    # width 256, 4 blocks: some minutes
     python benchmarks/scaling.py --steps 20 --width 128

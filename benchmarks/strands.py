@@ -1,4 +1,4 @@
-"""What the other strand adds to an embedding, and how it is best pooled: linear probes on labels.
+"""Uses of the other strand in an embedding, and their pooling: linear probes on labels.
 
     python benchmarks/strands.py --model NAME --tasks FOLDER --only ecoli_ --only umarov_ecoli
 
@@ -64,7 +64,7 @@ def embedded(loaded: LoadedModel, codes: list[Codes], way: dict[str, str]) -> ob
 
 
 def correlation(vectors: object, task: Task, seed: int) -> str:
-    """Of a probe on these vectors, with its interval."""
+    """Return the correlation of a probe on these vectors, with its interval."""
     mcc = measure_probe(run_probe("logistic", vectors, task, folds(task, seed)), seed).mcc
     return f"{mcc.value:.3f} [{mcc.low:.3f}, {mcc.high:.3f}]"
 

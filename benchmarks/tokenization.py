@@ -95,7 +95,7 @@ def read(fasta: Path | None) -> list[bytes]:
 
 
 def version(name: str) -> str:
-    """Of an installed package, or that it is not."""
+    """Return the version of a package, or a text if it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -52,8 +52,8 @@ def training_step(
 
     Args:
         model: On the device of the examples.
-        examples: What every step asks.
-        memory: Its plan; None: `full`.
+        examples: Inputs and targets of every step.
+        memory: Memory plan; None: `full`.
         compute: Precision, and whether the model is compiled.
     """
     memory = memory or MemoryConfig(plan="full")
@@ -71,7 +71,7 @@ def training_step(
 
 
 def operations(name: str, length: int, config: ModelConfig, *, asked: float = 1.0) -> float:
-    """Of one token, forward and backward: the blocks' matrices, and the scores.
+    """Return the operations of one token, forward and backward: matrices of blocks, and scores.
 
     Args:
         name: A mechanism that is not quadratic, or softmax.
