@@ -209,6 +209,8 @@ def of_task(task: str, num_rows: int, *, linear: bool) -> dict[str, Any]:
     anywhere = task.startswith(ANYWHERE)
     return {
         "epochs": epochs,
+        # Asked for with `--set network=on`.
+        "network": "off",
         "tuning": {
             "strands": "average" if anywhere else "given",
             # As many as the other places that a base can have in a patch of the default model.

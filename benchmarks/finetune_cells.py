@@ -164,7 +164,7 @@ def run(cell: Cell, place: Place) -> Record:
             for seed in seeds
         ]
         stacked = None
-        if config.network and cell.origin == PRETRAINED:
+        if config.network == "on" and cell.origin == PRETRAINED:
             stacked = stack_seed(tuning, Path(folder), results[0], SilentReporter())
         ensemble = evaluate_ensemble(tuning, Path(folder), results)
         linear = evaluate_linear(tuning, Path(folder), SilentReporter()) if cell.tested else None

@@ -193,7 +193,17 @@ class FineTuned:
         lines = [f"r{n}\t{bases}\t{label}" for n, (bases, label) in enumerate(rows)]
         (root / "rows.tsv").write_text("id\tsequence\tlabel\n" + "\n".join(lines) + "\n")
         options = ("--epochs", str(epochs), "--set", f"training.seed={seed}")
-        self.run("finetune", str(root / "rows.tsv"), "--model", model, "--name", "scan", *options)
+        self.run(
+            "finetune",
+            str(root / "rows.tsv"),
+            "--model",
+            model,
+            "--name",
+            "scan",
+            "--set",
+            "network=off",
+            *options,
+        )
 
     def run(self, *line: str) -> None:
         """Run a command and report its CPU time."""

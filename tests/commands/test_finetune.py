@@ -50,6 +50,8 @@ def fasta(tmp_path: Path) -> Path:
 
 
 def tuned(run_cli: RunCommand, data: Path, name: str, *more: str) -> Finished:
+    if not any(setting.startswith("network=") for setting in more):
+        more = (*more, "--set", "network=off")
     done = run_cli("finetune", str(data), "--model", RELEASED, "--name", name, *QUICK, *more)
     assert done.exit_code == 0, done.err
     return done
@@ -230,7 +232,7 @@ def test_a_network_is_added_to_a_finished_run(
 ) -> None:
     options = ["--target", "kind", "--set", "tuning.strands=average"]
     tuned(run_cli, classes, "gc", *options)
-    options += ["--set", "network=true", "--seeds", "2", "--set", "members=all"]
+    options += ["--set", "network=on", "--seeds", "2", "--set", "members=all"]
     done = tuned(run_cli, classes, "gc", *options, "--json")
     summary = json.loads(done.out)["summary"]
     assert [stacked["seed"] for stacked in summary["stacked"]] == [0, 1]

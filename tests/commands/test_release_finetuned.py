@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 QUICK = ["--threads", "1", "--device", "cpu", "--epochs", "1", "--method", "head"]
+QUICK += ["--set", "network=off"]
 
 
 @pytest.fixture

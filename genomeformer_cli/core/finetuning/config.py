@@ -108,8 +108,9 @@ class FinetuneConfig:
     # places, and a small convolutional network from random weights.
     baselines: bool = False
     # Train a small convolutional network on the same rows too, for every seed, and stack it: its
-    # outputs and those of the model are summed with weights that fit the validation rows.
-    network: bool = False
+    # outputs and those of the model are summed with weights that fit the validation rows. `auto`:
+    # unless the labels are of bases.
+    network: Literal["auto", "on", "off"] = "auto"
     # Models to save: that of the `best` seed by validation, or those of `all` seeds too, as
     # NAME-seed-N, for `predict` with several `--model`.
     members: Literal["best", "all"] = "best"
@@ -126,6 +127,12 @@ class FinetuneConfig:
     compute: ComputeConfig = field(
         default_factory=lambda: ComputeConfig(precision="auto", compile="off")
     )
+
+    def choose_network(self, *, per_base: bool) -> Literal["on", "off"]:
+        """Return whether a network is trained for labels of rows, or of bases."""
+        if self.network == "auto":
+            return "off" if per_base else "on"
+        return self.network
 
     def __post_init__(self) -> None:
         check_range("epochs", self.epochs, 0, excluded="lowest")

@@ -11,8 +11,9 @@ Shape letters: B rows, L length, R real bases, F filters, A attention heads, K f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,11 @@ PADDING = NUM_REAL_BASES + 1  # Code of padding.
 _HEADS, _PLACES, _HIDDEN = 4, 12, 256
 _MIX_SIZE, _MIX_DILATION = 7, 2
 _MOMENTUM, _LEAST_VARIANCE = 0.1, 1e-5
+_LEAST_SCORE = -1e30  # Of a part that is padding alone.
+# Bases that are scanned at once without gradients.
+_BASES_AT_ONCE, _LEAST_PIECE = 1 << 17, 1 << 10
+# Bases to each side that an activation depends on.
+_REACH = max(FILTER_SIZES) // 2 + _MIX_DILATION * (_MIX_SIZE // 2)
 _LEAST_SPREAD = 0.1  # Relative to the mean standard deviation.
 
 
@@ -73,6 +79,30 @@ class BaseRows:
         index_BRL = place_BL[:, None].expand_as(self.bases_BRL)
         reverse_BRL = self.bases_BRL.flip(1).gather(2, index_BRL)
         return BaseRows(bases_BRL=reverse_BRL, length_B=self.length_B)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pool:
+    """Pools of a part of every row, which are merged over parts and strands."""
+
+    maximum_BF: Tensor
+    sum_BF: Tensor
+    largest_BA: Tensor  # Largest attention score.
+    weight_BA: Tensor  # Sum of the exponentials of the scores less the largest.
+    attended_BAF: Tensor  # Sum of the activations, each times its exponential.
+
+    def merge(self, other: _Pool) -> _Pool:
+        """Return the pools of both parts."""
+        largest_BA = torch.maximum(self.largest_BA, other.largest_BA)
+        scale_BA, other_scale_BA = ((pool.largest_BA - largest_BA).exp() for pool in (self, other))
+        return _Pool(
+            maximum_BF=torch.maximum(self.maximum_BF, other.maximum_BF),
+            sum_BF=self.sum_BF + other.sum_BF,
+            largest_BA=largest_BA,
+            weight_BA=self.weight_BA * scale_BA + other.weight_BA * other_scale_BA,
+            attended_BAF=self.attended_BAF * scale_BA[..., None]
+            + other.attended_BAF * other_scale_BA[..., None],
+        )
 
 
 class _Normalisation(nn.Module):
@@ -145,32 +175,68 @@ class MotifScanner(nn.Module):
             self.place = None if options.both_strands else nn.Conv1d(width, _PLACES, 1)
 
     def forward(self, rows: BaseRows) -> Tensor:
-        """Return the features (B, K)."""
-        strands = [self._scan(rows)]
+        """Return the features (B, K).
+
+        Without gradients, long rows are scanned in pieces: memory does not grow with their length.
+        """
+        pool, places = self._read(rows)
+        num_strands = 1
         if self.options.both_strands:
-            strands.append(self._scan(rows.reverse_complement()))
-        is_base_BL = self._is_base(rows)
-        outside_B1L = ~is_base_BL[:, None]
-        maxima_BF = [x_BFL.masked_fill(outside_B1L, -torch.inf).amax(dim=-1) for x_BFL in strands]
-        sums_BF = [x_BFL.sum(dim=-1) for x_BFL in strands]
-        scores_BAL = [self.attend(x_BFL).masked_fill(outside_B1L, -torch.inf) for x_BFL in strands]
-        # The sums of two strands do not depend on their order, to the bit.
-        with torch.no_grad():
-            largest_BA = torch.stack([score_BAL.amax(dim=-1) for score_BAL in scores_BAL]).amax(0)
-        weights_BAL = [(score_BAL - largest_BA[..., None]).exp() for score_BAL in scores_BAL]
-        attended_BAF = [
-            torch.einsum("bal,bfl->baf", weight_BAL, x_BFL)
-            for weight_BAL, x_BFL in zip(weights_BAL, strands, strict=True)
-        ]
-        total_BA1 = _sum([weight_BAL.sum(dim=-1) for weight_BAL in weights_BAL])[..., None]
+            # The sums of two strands do not depend on their order, to the bit.
+            pool, num_strands = pool.merge(self._read(rows.reverse_complement())[0]), 2
         features = [
-            torch.stack(maxima_BF).amax(dim=0),
-            _sum(sums_BF) / (len(strands) * rows.length_B[:, None]),
-            (_sum(attended_BAF) / total_BA1).flatten(1),
+            pool.maximum_BF,
+            pool.sum_BF / (num_strands * rows.length_B[:, None]),
+            (pool.attended_BAF / pool.weight_BA[..., None]).flatten(1),
         ]
-        if self.place is not None:
-            features.append(self._by_position(strands[0], is_base_BL))
+        if places:
+            length = self.options.length
+            places_BPL = torch.cat(places, dim=-1)[..., :length]
+            missing = length - places_BPL.shape[-1]
+            features.append(functional.pad(places_BPL, (0, missing)).flatten(1))
         return torch.cat(features, dim=1)
+
+    def _read(self, rows: BaseRows) -> tuple[_Pool, list[Tensor]]:
+        """Return the pools of one strand, and its features by position (B, P, L) in pieces.
+
+        Bases beyond the length of the options have no features by position.
+        """
+        pools, places = list[_Pool](), list[Tensor]()
+        is_base_BL = self._is_base(rows)
+        for first, x_BFL in self._pieces(rows):
+            inside_BL = is_base_BL[:, first : first + x_BFL.shape[-1]]
+            pools.append(self._pool(x_BFL, inside_BL))
+            if self.place is not None and first < self.options.length:
+                places.append(self.place(x_BFL) * inside_BL[:, None])
+        return reduce(_Pool.merge, pools), places
+
+    def _pieces(self, rows: BaseRows) -> Iterator[tuple[int, Tensor]]:
+        """Yield the first position and the activations (B, F, L) of consecutive pieces."""
+        length = rows.bases_BRL.shape[-1]
+        size = length
+        if not (self.training or torch.is_grad_enabled()):
+            size = max(_BASES_AT_ONCE // len(rows.bases_BRL), _LEAST_PIECE)
+        for first in range(0, length, size):
+            stop = min(first + size, length)
+            low, high = max(first - _REACH, 0), min(stop + _REACH, length)
+            x_BFL = self._scan(
+                rows.bases_BRL[..., low:high], self._is_base(rows)[:, None, low:high]
+            )
+            yield first, x_BFL[..., first - low : stop - low]
+
+    def _pool(self, x_BFL: Tensor, is_base_BL: Tensor) -> _Pool:
+        outside_B1L = ~is_base_BL[:, None]
+        score_BAL = self.attend(x_BFL).masked_fill(outside_B1L, -torch.inf)
+        # The largest score is taken away for the exponential's sake, and cancels.
+        largest_BA = score_BAL.detach().amax(dim=-1).clamp_min(_LEAST_SCORE)
+        weight_BAL = (score_BAL - largest_BA[..., None]).exp()
+        return _Pool(
+            maximum_BF=x_BFL.masked_fill(outside_B1L, -torch.inf).amax(dim=-1),
+            sum_BF=x_BFL.sum(dim=-1),
+            largest_BA=largest_BA,
+            weight_BA=weight_BAL.sum(dim=-1),
+            attended_BAF=torch.einsum("bal,bfl->baf", weight_BAL, x_BFL),
+        )
 
     @torch.no_grad()
     def standardise(self, rows: BaseRows) -> None:
@@ -185,19 +251,11 @@ class MotifScanner(nn.Module):
     def _filter(self, bases_BRL: Tensor) -> Tensor:
         return torch.cat([scan(bases_BRL) for scan in self.scanners], dim=1)
 
-    def _scan(self, rows: BaseRows) -> Tensor:
+    def _scan(self, bases_BRL: Tensor, is_base_B1L: Tensor) -> Tensor:
         """Return the activations (B, F, L) of one strand; 0 in the padding."""
-        is_base_B1L = self._is_base(rows)[:, None]
-        scanned_BFL = self.scan_norm(self._filter(rows.bases_BRL), is_base_B1L) * is_base_B1L
+        scanned_BFL = self.scan_norm(self._filter(bases_BRL), is_base_B1L) * is_base_B1L
         mixed_BFL: Tensor = scanned_BFL + self.mix_norm(self.mix(scanned_BFL), is_base_B1L)
         return mixed_BFL * is_base_B1L
-
-    def _by_position(self, x_BFL: Tensor, is_base_BL: Tensor) -> Tensor:
-        """Return the features by position; bases beyond the length of the options have none."""
-        assert self.place is not None
-        length = self.options.length
-        places_BPL = (self.place(x_BFL) * is_base_BL[:, None])[..., :length]
-        return functional.pad(places_BPL, (0, length - places_BPL.shape[-1])).flatten(1)
 
     @staticmethod
     def _is_base(rows: BaseRows) -> Tensor:
@@ -249,7 +307,3 @@ def feature_statistics(features_BK: Tensor) -> tuple[Tensor, Tensor]:
     spread_K = features_BK.float().std(dim=0, correction=0)
     least = _LEAST_SPREAD * float(spread_K.mean()) + 1e-6
     return features_BK.float().mean(dim=0), spread_K.clamp_min(least)
-
-
-def _sum(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else parts[0] + parts[1]

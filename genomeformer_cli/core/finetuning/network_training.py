@@ -32,7 +32,7 @@ NUM_FILTERS = 128
 MAX_EPOCHS = 8
 # Bases of a training, both strands counted: bounds the time to some minutes of one core.
 MAX_BASES = 1 << 24
-_BATCH, _ROWS_SAMPLED = 128, 512
+_BATCH, _BASES_PER_STEP, _ROWS_SAMPLED = 128, 1 << 16, 512
 _RATE, _DECAY, _HIDDEN_BASES = 2e-3, 0.05, 0.03
 _NUM_VALIDATIONS, _PATIENCE = 8, 3
 _SEED_SHIFT, _SAMPLE, _BASES_STANDARDISED = 41, 43, 1 << 17
@@ -59,11 +59,16 @@ class NetworkTraining:
     @property
     def steps(self) -> int:
         """Maximum number of steps."""
-        num_rows = len(self.rows.splits[TRAIN])
-        batch = min(_BATCH, num_rows)
+        num_rows, batch = len(self.rows.splits[TRAIN]), self._batch_size
         num_strands = 2 if self.both_strands else 1
         max_steps = max(MAX_BASES // (batch * self.options.length * num_strands), 1)
         return min(max(MAX_EPOCHS * num_rows // batch, _NUM_VALIDATIONS), max_steps)
+
+    @property
+    def _batch_size(self) -> int:
+        """Rows of a step; fewer if they are long."""
+        most = min(_BATCH, _BASES_PER_STEP // self.options.length)
+        return max(min(most, len(self.rows.splits[TRAIN])), 1)
 
     def fit(self, reporter: Reporter) -> MotifNetwork:
         """Train a network; return it with the weights of the best validation."""
@@ -135,15 +140,14 @@ class NetworkTraining:
         targets = stack_targets(
             self.rows.label_space, [self.rows.targets[row] for row in train_rows]
         )
-        codes_NL = pad_codes([self.rows.codes[row] for row in train_rows]).numpy()
         optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, _RATE, total_steps=steps + 1, pct_start=0.1
         )
         generator = np.random.default_rng([self.seed, _SEED_SHIFT])
         for step in range(1, steps + 1):
-            index_B = generator.choice(len(codes_NL), min(_BATCH, len(codes_NL)), replace=False)
-            batch_BL = codes_NL[index_B]
+            index_B = generator.choice(len(train_rows), self._batch_size, replace=False)
+            batch_BL = pad_codes([self.rows.codes[row] for row in train_rows[index_B]]).numpy()
             is_hidden = generator.random(batch_BL.shape) < _HIDDEN_BASES
             batch_BL[is_hidden & (batch_BL < NUM_REAL_BASES)] = NUM_REAL_BASES
             batch_targets = targets[torch.from_numpy(index_B)]

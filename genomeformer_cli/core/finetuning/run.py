@@ -171,6 +171,7 @@ def prepare_run(
     )
     config = replace(
         config,
+        network=config.choose_network(per_base=rows.label_space.is_per_base),
         validate_every=interval_steps,
         tuning=replace(config.tuning, window=window, metric=metric),
         training=training,

@@ -26,7 +26,7 @@ from genomeformer_cli.core.finetuning.metrics import bootstrap_interval
 from genomeformer_cli.core.finetuning.network_training import NetworkTraining
 from genomeformer_cli.core.finetuning.run import FinetuningRun, load_best_model
 from genomeformer_cli.core.finetuning.splits import TEST, VALIDATION
-from genomeformer_cli.core.finetuning.summary import SeedResult, StackedResult
+from genomeformer_cli.core.finetuning.summary import PRETRAINED, SeedResult, StackedResult
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.reporting import Reporter, SilentReporter
 from genomeformer_cli.core.store.results import check_result, write_result
@@ -46,7 +46,7 @@ def network_training(finetuning: FinetuningRun, run: Path, seed: int) -> Network
     if finetuning.task.targets.is_per_base:
         raise ConfigError(
             "the network pools over rows and cannot predict labels of bases",
-            hint="leave out `--set network=true`",
+            hint="`--set network=off`",
         )
     return NetworkTraining(
         rows=finetuning.rows,
@@ -113,6 +113,19 @@ def stack_seed(
     return stacked
 
 
+def stack_seeds(
+    finetuning: FinetuningRun, run: Path, results: Sequence[SeedResult], reporter: Reporter
+) -> tuple[StackedResult, ...]:
+    """Stack a network on the model of every seed from pretrained weights, if it is configured."""
+    if finetuning.config.network == "off":
+        return ()
+    return tuple(
+        stack_seed(finetuning, run, result, reporter)
+        for result in results
+        if result.origin == PRETRAINED
+    )
+
+
 def fit_weights(loss: Loss, outputs_2NC: Tensor, targets_N: Tensor) -> Tensor:
     """Return the weights, not below 0, of two models whose weighted sum has the least loss.
 
@@ -153,7 +166,7 @@ def load_final_model(
 ) -> tuple[LoadedModel, SavedTask]:
     """Load the selected weights of a seed and the task, with the network if it is stacked."""
     loaded, task = load_best_model(finetuning, run, result), finetuning.task
-    if not finetuning.config.network:
+    if finetuning.config.network == "off":
         return loaded, task
     stacked = stack_seed(finetuning, run, result, SilentReporter())
     training = network_training(finetuning, run, result.seed)

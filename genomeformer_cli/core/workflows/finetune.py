@@ -32,14 +32,13 @@ from genomeformer_cli.core.finetuning.run import (
     train_seed,
 )
 from genomeformer_cli.core.finetuning.splits import TEST
-from genomeformer_cli.core.finetuning.stacking import load_final_model, stack_seed
+from genomeformer_cli.core.finetuning.stacking import load_final_model, stack_seeds
 from genomeformer_cli.core.finetuning.summary import (
     PRETRAINED,
     SCRATCH,
     FinetuneSummary,
     Origin,
     SeedResult,
-    StackedResult,
 )
 from genomeformer_cli.core.formats.labelled import Example, LabelColumns
 from genomeformer_cli.core.formats.text import NamedFile
@@ -177,7 +176,7 @@ def finetune_model(
         tuning = adapt(tuning, run, reporter)
         baselines = fit_baselines(tuning, run, reporter) if config.baselines else ()
         results = _all_seeds(request, tuning, run, name, reporter)
-        stacked = _stack(tuning, run, results, reporter)
+        stacked = stack_seeds(tuning, run, results, reporter)
         summary = dataclasses.replace(
             _summary(request, tuning, run, results, base), stacked=stacked, baselines=baselines
         )
@@ -304,16 +303,6 @@ def _all_seeds(
             reporter.record(started)
             results.append(train_seed(tuning, run, origin, seed, reporter))
     return results
-
-
-def _stack(
-    tuning: FinetuningRun, run: Path, results: list[SeedResult], reporter: Reporter
-) -> tuple[StackedResult, ...]:
-    """Stack a network on the model of every seed from pretrained weights, if it is requested."""
-    if not tuning.config.network:
-        return ()
-    pretrained = [result for result in results if result.origin == PRETRAINED]
-    return tuple(stack_seed(tuning, run, result, reporter) for result in pretrained)
 
 
 def _summary(

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.finetuning import motif_scanner
 from genomeformer_cli.core.finetuning.collate import Collator
 from genomeformer_cli.core.finetuning.config import TuningConfig
 from genomeformer_cli.core.finetuning.motif_scanner import (
@@ -134,3 +135,28 @@ def test_padding_changes_no_statistic_of_a_batch() -> None:
     state = scanner.eval().scan_norm.mean_F1.clone()
     scanner(rows)
     assert torch.equal(scanner.scan_norm.mean_F1, state)
+
+
+@pytest.mark.parametrize("both_strands", [True, False])
+@pytest.mark.parametrize("piece", [1, 7, 40])
+def test_rows_in_pieces_have_the_features_of_whole_rows(
+    monkeypatch: pytest.MonkeyPatch, piece: int, *, both_strands: bool
+) -> None:
+    scanner = MotifScanner(options_of(both_strands=both_strands), seed=2).eval()
+    rows = base_rows([*CODES, encode_bases(random_dna(90, 9)), encode_bases("A")])
+    scanner.standardise(rows)
+    whole_BK = scanner(rows)
+    assert whole_BK.requires_grad
+    monkeypatch.setattr(motif_scanner, "_BASES_AT_ONCE", 0)
+    monkeypatch.setattr(motif_scanner, "_LEAST_PIECE", piece)
+    widest: list[int] = []
+    scan = scanner._scan
+
+    def record(bases_BRL: torch.Tensor, is_base_B1L: torch.Tensor) -> torch.Tensor:
+        widest.append(bases_BRL.shape[-1])
+        return scan(bases_BRL, is_base_B1L)
+
+    monkeypatch.setattr(scanner, "_scan", record)
+    with torch.no_grad():
+        torch.testing.assert_close(scanner(rows), whole_BK)
+    assert max(widest) <= piece + 2 * motif_scanner._REACH < 90

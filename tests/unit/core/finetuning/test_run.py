@@ -107,6 +107,7 @@ def tuning_of(
     plain = {
         "training": {"steps": 12, "batch_size": 8, "validate_every": 3, "checkpoint_every": 3},
         "compute": {"precision": "fp32"},
+        "network": "off",
     }
     config = overlay(FinetuneConfig(), plain, where="test")
     config = overlay(config, {"tuning": {"metric": "mcc", "window": 48}}, where="test")

@@ -13,6 +13,7 @@ from scipy.optimize import nnls
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.finetuning import network_training
 from genomeformer_cli.core.finetuning.checkpoint import read_finetuned, write_finetuned
+from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.head import get_head
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.finetuning.losses import Loss
@@ -73,7 +74,7 @@ def test_a_stacked_model_is_stored_saved_and_predicts_the_weighted_sum(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(network_training, "NUM_FILTERS", 8)
-    tuning = tuning_of(base, {"training": {"steps": 6}, "network": True})
+    tuning = tuning_of(base, {"training": {"steps": 6}, "network": "on"})
     run = tmp_path / "run"
     result = train_seed(tuning, run, "pretrained", 0, SilentReporter())
     stacked = stack_seed(tuning, run, result, SilentReporter())
@@ -97,13 +98,15 @@ def test_a_stacked_model_is_stored_saved_and_predicts_the_weighted_sum(
     stacked_network = get_head(final[0].model).network
     assert stacked_network is not None
     assert not any(parameter.requires_grad for parameter in stacked_network.parameters())
-    without = replace(tuning, config=replace(tuning.config, network=False))
+    without = replace(tuning, config=replace(tuning.config, network="off"))
     assert get_head(load_final_model(without, run, result)[0].model).network is None
 
 
 def test_labels_of_bases_have_no_network(base: Path, tmp_path: Path) -> None:
-    tuning = tuning_of(base, {"network": True})
+    tuning = tuning_of(base, {"network": "on"})
     per_base = LabelSpace(kind=TaskKind.PER_BASE, names=("a", "b"))
     tuning = replace(tuning, task=replace(tuning.task, targets=per_base))
+    chosen = [FinetuneConfig().choose_network(per_base=per_base) for per_base in (True, False)]
+    assert chosen == ["off", "on"]
     with pytest.raises(ConfigError, match="labels of bases"):
         training_of(tuning, tmp_path, 0)
