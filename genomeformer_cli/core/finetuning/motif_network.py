@@ -23,7 +23,7 @@ from genomeformer_cli.core.finetuning.motif_scanner import (
 from genomeformer_cli.core.sequence import Codes
 
 _DROPOUT = 0.3
-_BASES_AT_ONCE = 1 << 16
+_BASES_AT_ONCE = 1 << 13
 
 
 class MotifNetwork(nn.Module):

@@ -28,8 +28,8 @@ _HEADS, _PLACES, _HIDDEN = 4, 12, 256
 _MIX_SIZE, _MIX_DILATION = 7, 2
 _MOMENTUM, _LEAST_VARIANCE = 0.1, 1e-5
 _LEAST_SCORE = -1e30  # Of a part that is padding alone.
-# Bases that are scanned at once without gradients.
-_BASES_AT_ONCE, _LEAST_PIECE = 1 << 17, 1 << 10
+# Bases that are scanned at once without gradients: their activations fit into the cache.
+_BASES_AT_ONCE, _LEAST_PIECE = 1 << 13, 1 << 10
 # Bases to each side that an activation depends on.
 _REACH = max(FILTER_SIZES) // 2 + _MIX_DILATION * (_MIX_SIZE // 2)
 _LEAST_SPREAD = 0.1  # Relative to the mean standard deviation.
