@@ -22,7 +22,7 @@ from genomeformer_cli.core.finetuning.kmer_baseline import (
 from genomeformer_cli.core.finetuning.metrics import Floats, TaskScore, bootstrap_interval
 from genomeformer_cli.core.finetuning.run import FinetuningRun
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
-from genomeformer_cli.core.finetuning.stacking import network_training
+from genomeformer_cli.core.finetuning.stacking import prepare_network
 from genomeformer_cli.core.finetuning.summary import BaselineResult
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.results import check_result, write_result
@@ -110,7 +110,7 @@ def _fit_linear(
 def _fit_network(
     finetuning: FinetuningRun, run: Path, reporter: Reporter
 ) -> tuple[TaskScore, TaskScore, list[Floats]]:
-    training = network_training(finetuning, run, finetuning.config.training.seed)
+    training = prepare_network(finetuning, run, finetuning.config.training.seed)
     network = training.load_or_fit(reporter)
     validation, _ = training.evaluate(network, VALIDATION)
     return validation, *training.evaluate(network, TEST)

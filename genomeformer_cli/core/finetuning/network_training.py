@@ -48,6 +48,7 @@ class NetworkTraining:
     both_strands: bool  # Average the outputs of both strands.
     metric: str  # Validation metric.
     seed: int  # Seed of the weights, the order of rows, and dropout.
+    device: torch.device | str = "cpu"  # Device of the computation.
     folder: Path | None = None  # Folder of the trained network; None: it is not saved.
 
     @property
@@ -83,7 +84,7 @@ class NetworkTraining:
             torch.manual_seed(self.seed)
             network = self._build()
             network.branch.standardise([self._sample()])
-            network.train()
+            network.to(self.device).train()
             for step in self._train(network, steps):
                 tracker.advance(1)
                 if step % interval and step != steps:
@@ -112,11 +113,12 @@ class NetworkTraining:
                 return network
             folder.parent.mkdir(parents=True, exist_ok=True)
             with atomic_folder(folder) as partial:
-                write_tensors(network.state_dict(), partial / _FILE)
+                tensors = network.state_dict()
+                write_tensors({name: tensors[name].cpu() for name in tensors}, partial / _FILE)
                 seal(partial)
             return network
         check_seal(folder)
-        network = self._build()
+        network = self._build().to(self.device)
         network.load_state_dict(read_tensors(folder / _FILE))
         return network.eval()
 
@@ -150,8 +152,9 @@ class NetworkTraining:
             batch_BL = pad_codes([self.rows.codes[row] for row in train_rows[index_B]]).numpy()
             is_hidden = generator.random(batch_BL.shape) < _HIDDEN_BASES
             batch_BL[is_hidden & (batch_BL < NUM_REAL_BASES)] = NUM_REAL_BASES
-            batch_targets = targets[torch.from_numpy(index_B)]
-            outputs_BC = network(BaseRows.of_codes(torch.from_numpy(batch_BL)))
+            batch_targets = targets[torch.from_numpy(index_B)].to(self.device)
+            batch = BaseRows.of_codes(torch.from_numpy(batch_BL).to(self.device))
+            outputs_BC = network(batch)
             total = self.loss.total(outputs_BC, batch_targets) / self.loss.weight(batch_targets)
             optimizer.zero_grad()
             total.backward()  # type: ignore[no-untyped-call]

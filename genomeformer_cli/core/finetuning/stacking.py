@@ -21,6 +21,7 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.finetuning.batches import stack_targets
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask
 from genomeformer_cli.core.finetuning.head import get_head
+from genomeformer_cli.core.finetuning.inference import evaluate_predictions
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.metrics import bootstrap_interval
 from genomeformer_cli.core.finetuning.network_training import NetworkTraining
@@ -37,8 +38,8 @@ _PRIOR = 1.0
 _MAX_ITERATIONS = 100
 
 
-def network_training(finetuning: FinetuningRun, run: Path, seed: int) -> NetworkTraining:
-    """Return the training of the network of a seed.
+def prepare_network(finetuning: FinetuningRun, run: Path, seed: int) -> NetworkTraining:
+    """Return the training of the network of a seed, which is saved in the run.
 
     Raises:
         ConfigError: The task has labels of bases.
@@ -54,6 +55,7 @@ def network_training(finetuning: FinetuningRun, run: Path, seed: int) -> Network
         both_strands=finetuning.config.tuning.strands != "given",
         metric=finetuning.config.tuning.metric,
         seed=seed,
+        device=finetuning.device,
         folder=run / _FOLDER / f"seed-{seed}",
     )
 
@@ -77,24 +79,26 @@ def stack_seed(
     if path.is_file():
         check_result(path)
         return from_plain(StackedResult, read_json(path), where=str(path))
-    training = network_training(finetuning, run, result.seed)
+    training = prepare_network(finetuning, run, result.seed)
     network = training.load_or_fit(reporter)
-    model = load_best_model(finetuning, run, result).model
-    predictor = finetuning.predictor(model)
+    predictor = finetuning.predictor(load_best_model(finetuning, run, result).model)
     rows, loss = finetuning.rows, finetuning.loss
-    outputs = {
-        split: predictor.outputs([rows.codes[row] for row in rows.splits[split]])
-        for split in (VALIDATION, TEST)
+    outputs_of: dict[str, Tensor] = {}
+    for split in (VALIDATION, TEST):
+        codes = [rows.codes[row] for row in rows.splits[split]]
+        model_NC = torch.cat(predictor.outputs(codes))
+        outputs_of[split] = torch.stack((model_NC, network.outputs(codes)))
+    targets_of = {
+        split: [rows.targets[row] for row in rows.splits[split]] for split in (VALIDATION, TEST)
     }
-    ours_NC = torch.cat(outputs[VALIDATION])
-    theirs_NC = network.outputs([rows.codes[row] for row in rows.splits[VALIDATION]])
-    targets = stack_targets(
-        finetuning.task.targets, [rows.targets[row] for row in rows.splits[VALIDATION]]
+    targets = stack_targets(finetuning.task.targets, targets_of[VALIDATION])
+    weights_2 = fit_weights(loss, outputs_of[VALIDATION], targets)
+    (validation, _), (test, predictions) = (
+        evaluate_predictions(
+            list((weights_2[:, None, None] * outputs_2NC).sum(dim=0)[:, None]), rows, split, loss
+        )
+        for split, outputs_2NC in outputs_of.items()
     )
-    weights_2 = fit_weights(loss, torch.stack((ours_NC, theirs_NC)), targets)
-    get_head(model).stack(network, weights_2)
-    validation, _ = predictor.evaluate(rows, VALIDATION, loss)
-    test, predictions = predictor.evaluate(rows, TEST, loss)
     stacked = StackedResult(
         seed=result.seed,
         weights=(float(weights_2[0]), float(weights_2[1])),
@@ -104,7 +108,7 @@ def stack_seed(
         interval=bootstrap_interval(
             finetuning.task.targets,
             predictions,
-            [rows.targets[row] for row in rows.splits[TEST]],
+            targets_of[TEST],
             finetuning.report_metric,
             seed=result.seed,
         ),
@@ -169,7 +173,7 @@ def load_final_model(
     if finetuning.config.network == "off":
         return loaded, task
     stacked = stack_seed(finetuning, run, result, SilentReporter())
-    training = network_training(finetuning, run, result.seed)
+    training = prepare_network(finetuning, run, result.seed)
     network = training.load_or_fit(SilentReporter())
     get_head(loaded.model).stack(network, torch.tensor(stacked.weights))
     return loaded, replace(task, network=training.options)

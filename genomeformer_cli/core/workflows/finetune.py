@@ -271,6 +271,7 @@ def _open(run: Path, config: FinetuneConfig, rows: LabelledRows, base_sha256: st
     before |= {name: plain[name] for name in ("baselines", "members", "network")}
     changes = changed_settings(before, {**plain, **identity})
     refuse_changes(f"run `{run.name}`", changes, "a new run")
+    write_text(run / RUN_CONFIG_FILE, tomli_w.dumps(plain))
 
 
 def _digest(examples: Sequence[Example]) -> str:

@@ -22,10 +22,8 @@ from genomeformer_cli.core.finetuning.run import load_best_model, train_seed
 from genomeformer_cli.core.finetuning.stacking import (
     fit_weights,
     load_final_model,
+    prepare_network,
     stack_seed,
-)
-from genomeformer_cli.core.finetuning.stacking import (
-    network_training as training_of,
 )
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.seal import seal
@@ -81,7 +79,7 @@ def test_a_stacked_model_is_stored_saved_and_predicts_the_weighted_sum(
     monkeypatch.setattr(NetworkTraining, "fit", None)
     assert stack_seed(tuning, run, result, SilentReporter()) == stacked, "stored"
     codes = [tuning.rows.codes[row] for row in tuning.rows.splits["test"]]
-    network = training_of(tuning, run, 0).load_or_fit(SilentReporter())
+    network = prepare_network(tuning, run, 0).load_or_fit(SilentReporter())
     alone = load_best_model(tuning, run, result)
     outputs_NC = torch.cat(tuning.predictor(alone.model).outputs(codes))
     by_hand_NC = stacked.weights[0] * outputs_NC + stacked.weights[1] * network.outputs(codes)
@@ -109,4 +107,4 @@ def test_labels_of_bases_have_no_network(base: Path, tmp_path: Path) -> None:
     chosen = [FinetuneConfig().choose_network(per_base=per_base) for per_base in (True, False)]
     assert chosen == ["off", "on"]
     with pytest.raises(ConfigError, match="labels of bases"):
-        training_of(tuning, tmp_path, 0)
+        prepare_network(tuning, tmp_path, 0)
