@@ -41,7 +41,7 @@ def config(attention: str, shape: str, *, conv_width: int = 3) -> ModelConfig:
     return ModelConfig(
         context=64,
         width=16,
-        depth=3,
+        depth=3 if "+" in attention else 2,
         num_heads=2,
         mlp_width=24,
         attention=dials,

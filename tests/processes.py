@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import socketserver
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ from torch.multiprocessing.spawn import start_processes
 from genomeformer_cli.core.settings import ProcessRank
 from genomeformer_cli.core.training.distributed import join_process_group
 
+_START = "forkserver"
+
 
 def free_port() -> int:
     """A port on which nobody listens."""
@@ -20,9 +23,13 @@ def free_port() -> int:
 
 
 def run_together(size: int, function: Callable[..., None], *arguments: Any) -> None:
-    """Call `function(team, *arguments)` in processes that are a team; they fail together."""
+    """Call `function(team, *arguments)` in processes that are a team; they fail together.
+
+    A server forks the processes: torch is imported once, not once per process.
+    """
+    multiprocessing.get_context(_START).set_forkserver_preload([__name__, "torch._dynamo"])
     start: Any = start_processes
-    start(_begin, (size, free_port(), function, arguments), nprocs=size, start_method="spawn")
+    start(_begin, (size, free_port(), function, arguments), nprocs=size, start_method=_START)
 
 
 def _begin(

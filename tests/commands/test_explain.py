@@ -31,6 +31,15 @@ CPU = ("--model", RELEASED, "--workers", "1", "--device", "cpu")
 FASTA = f">one x\n{random_dna(9, 1)}\n>none\nNNNN\n>two\n{random_dna(4, 2)}N{random_dna(3, 3)}\n"
 
 
+def test_the_default_model_is_explained(run_cli: RunCommand) -> None:
+    done = run_cli("explain", "-", "--dependencies", "--workers", "1", stdin=b">a\nACGTTGCATT\n")
+    assert done.exit_code == 0, done.err
+    header, *rows = [line.split("\t") for line in done.out.splitlines()]
+    assert rows
+    assert {row[0] for row in rows} == {"a"}
+    assert np.isfinite([float(row[header.index("strength")]) for row in rows]).all()
+
+
 @trained
 def test_every_output_holds_the_same_maps(run_cli: RunCommand, tmp_path: Path) -> None:
     names = ("p.tsv", "p.json", "m.npz", "m.svg", "m.html")

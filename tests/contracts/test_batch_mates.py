@@ -90,9 +90,11 @@ def model_of(kind: Kind) -> LoadedModel:
     return LoadedModel(model=model, tokenizer=CharTokenizer(), folder=Path())
 
 
-@pytest.fixture(
-    params=kinds(), ids=lambda kind: f"{kind[0]}-{'-'.join(map(str, kind[1].values()))}"
-)
+def name_of(kind: Kind) -> str:
+    return f"{kind[0]}-{'-'.join(map(str, kind[1].values()))}"
+
+
+@pytest.fixture(params=kinds(), ids=name_of)
 def loaded(request: pytest.FixtureRequest) -> LoadedModel:
     return model_of(request.param)
 
@@ -188,9 +190,17 @@ def test_scores_of_variants(loaded: LoadedModel) -> None:
     assert_alone_as_in_company(compute, len(variants))
 
 
+def predicting() -> list[Any]:
+    """Return all mechanisms with one head, and one of each form of model with the others."""
+    heads = [("mean-max", False, 0), ("max", False, 8), ("mean", True, 8)]
+    forms = [kind for kind in kinds() if kind[0] in ("softmax", "gated-linear")]
+    cases = [(kind, ("none", True, 0)) for kind in kinds()]
+    cases += [(kind, head) for kind in forms for head in heads]
+    return [pytest.param(kind, *head, id=f"{name_of(kind)}-{head[0]}") for kind, head in cases]
+
+
 @pytest.mark.parametrize(
-    ("pool", "both_strands", "num_filters"),
-    [("mean-max", False, 0), ("none", True, 0), ("max", False, 8), ("mean", True, 8)],
+    ("loaded", "pool", "both_strands", "num_filters"), predicting(), indirect=["loaded"]
 )
 def test_predictions(
     loaded: LoadedModel, pool: str, num_filters: int, *, both_strands: bool

@@ -1,7 +1,8 @@
 """Commands and Python code of README, Install, Quick start and the guides: parsed, and run.
 
 A page runs in an empty folder with an empty cache, block by block. The default tests shrink
-trainings (a tiny model, ten steps); `slow` runs README and Quick start as printed.
+trainings (a tiny model, ten steps) and explain that model; `slow` runs README and Quick start as
+printed.
 """
 
 from __future__ import annotations
@@ -90,6 +91,9 @@ def shrunk(arguments: tuple[str, ...], config: Path) -> tuple[str, ...]:
     if NO_TRAINING & set(arguments):
         return arguments
     first: tuple[str, ...] = ()
+    if command == "explain" and "--model" not in arguments:
+        # The page trains it beforehand: tens of windows per base take seconds each otherwise.
+        first = ("--model", "bases")
     if command == "pretrain" and not {"--config", "--from"} & set(arguments):
         first = ("--config", str(config))
     return (command, *first, *arguments[1:], *SHRINK.get(command, ()))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.model_io import pickled_weights
 from genomeformer_cli.core.model_io.pickled_weights import (
     PICKLED_FILE,
     PICKLED_INDEX,
@@ -45,6 +47,23 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return source, target
 
 
+@pytest.fixture
+def without_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Convert in this process, whose memory is not limited: a fresh one imports torch again."""
+
+    def run(
+        module: str, arguments: Sequence[Path], **place: object
+    ) -> subprocess.CompletedProcess[str]:
+        assert module == pickled_weights.__name__
+        assert place.keys() == {"folder", "environment"}
+        path, output = map(str, arguments)
+        code = pickled_weights.main(path, output)
+        return subprocess.CompletedProcess([path, output], code, *capsys.readouterr())
+
+    monkeypatch.setattr(pickled_weights, "run_module", run)
+    monkeypatch.setattr(pickled_weights, "_limit_memory", lambda num_bytes: None)
+
+
 def check_equal(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
     converted = read_weights(folder)
     assert converted.keys() == tensors.keys()
@@ -65,6 +84,7 @@ def test_tensors_are_converted_bit_for_bit(folders: tuple[Path, Path], new_forma
     check_equal(target, tensors)
 
 
+@pytest.mark.usefixtures("without_process")
 def test_shards_keep_their_index(folders: tuple[Path, Path]) -> None:
     source, target = folders
     places = {}
@@ -76,6 +96,7 @@ def test_shards_keep_their_index(folders: tuple[Path, Path]) -> None:
     check_equal(target, TENSORS)
 
 
+@pytest.mark.usefixtures("without_process")
 def test_code_in_the_file_is_not_executed(folders: tuple[Path, Path], tmp_path: Path) -> None:
     source, target = folders
     trace = tmp_path / "executed"
@@ -100,6 +121,7 @@ def test_a_small_file_cannot_ask_for_much_memory(folders: tuple[Path, Path]) -> 
         convert_pickled_weights(source, target)
 
 
+@pytest.mark.usefixtures("without_process")
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -122,6 +144,7 @@ def write_script(path: Path) -> None:
     torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), str(path))
 
 
+@pytest.mark.usefixtures("without_process")
 @pytest.mark.parametrize(
     "write",
     [
@@ -132,6 +155,7 @@ def write_script(path: Path) -> None:
     ids=["page", "sparse", "script"],
 )
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*looks like a TorchScript archive:UserWarning")
 def test_no_reason_advises_to_read_without_safety(
     folders: tuple[Path, Path], write: Callable[[Path], object]
 ) -> None:

@@ -144,7 +144,7 @@ def test_the_onnx_example_of_the_guide_gives_our_vectors_of_two_stacks(
 def test_a_file_with_other_contents_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = make_bundle(tmp_path / "bundle")
+    loaded = make_bundle(tmp_path / "bundle", config=replace(CONFIG, depth=1))
     other = build_model(loaded.model.config, seed=1).eval()
     monkeypatch.setattr(onnx_export, "in_plain_form", lambda _: other)
     with pytest.raises(CheckpointError, match="differs from the model by"):

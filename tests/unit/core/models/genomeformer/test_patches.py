@@ -222,7 +222,8 @@ def test_gradients_are_those_of_autograd(plan: str, shape: str, attention: str) 
         asked(rows, documents_BL=documents),
     ):
         wanted = gradients(model, examples, MemoryConfig(plan="full"))
-        for chunk in (5, 8, 64, 200):
+        # `checkpoint` cuts no slices.
+        for chunk in (5, 8, 64, 200) if plan == "slim" else (8,):
             found = gradients(model, examples, MemoryConfig(plan=plan, chunk=chunk))
             for one, other in zip(found, wanted, strict=True):
                 assert (one - other).norm() <= 1e-12 * (1 + other.norm())
