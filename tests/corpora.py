@@ -20,7 +20,7 @@ from genomeformer_cli.core.corpus.writer import (
 )
 from genomeformer_cli.core.formats.fasta import Block, Record
 from genomeformer_cli.core.genomes.genome import Genome
-from genomeformer_cli.core.sequence import mark_bases
+from genomeformer_cli.core.sequence import SOFT_BIT, Codes, flag_bases
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
@@ -73,8 +73,13 @@ class CorpusWriter:
 def _blocks(genome: Genome, records: Iterable[Record]) -> Iterator[Block]:
     for record in records:
         where = f"genome `{genome.name}`: record `{record.id}`"
-        marked = mark_bases(record.sequence.encode(), where=where)
-        yield Block(np.frombuffer(marked, dtype=np.uint8), [(0, record.id)])
+        yield Block(marked(record.sequence, where=where), [(0, record.id)])
+
+
+def marked(sequence: str, *, where: str = "sequence") -> Codes:
+    """Return the codes of `flag_bases` with `SOFT_BIT` as the only mark."""
+    flagged = np.frombuffer(flag_bases(sequence.encode(), where=where), dtype=np.uint8)
+    return flagged & np.uint8(SOFT_BIT | 7)
 
 
 def random_dna(length: int, seed: int = 0) -> str:

@@ -63,7 +63,6 @@ def _flagged_table() -> Codes:
 _CODES = _code_table()
 _CODE_BYTES = _CODES.tobytes()
 _FLAGGED_BYTES = _flagged_table().tobytes()
-_WITHOUT_FLAGS = bytes(code if code == ILLEGAL else code & 15 for code in range(256))
 _ILLEGAL_BYTE = bytes([ILLEGAL])
 _COMPLEMENT_CODES = np.array([3, 2, 1, 0, 4], dtype=np.uint8)
 _COMPLEMENT_LETTERS = str.maketrans(
@@ -95,11 +94,6 @@ def are_bases(text: str) -> bool:
     """Return True for one or more letters that `encode_bases` accepts."""
     codes = text.encode("utf-8", errors="replace").translate(_CODE_BYTES)
     return bool(codes) and _ILLEGAL_BYTE not in codes
-
-
-def mark_bases(lines: bytes, *, where: str = "sequence", before: int = 0) -> bytes:
-    """Return the codes of `flag_bases` with `SOFT_BIT` as the only mark."""
-    return flag_bases(lines, where=where, before=before).translate(_WITHOUT_FLAGS)
 
 
 def flag_bases(lines: bytes, *, where: str = "sequence", before: int = 0) -> bytes:

@@ -137,10 +137,6 @@ class TokenizedRecord:
         token_L = self.coverage.query_tokens(causal=self.objective.is_causal)
         return np.where((token_L >= 0) & self.is_real[token_L], token_L, -1)
 
-    def is_streamed(self, rule: ScoringOptions) -> bool:
-        """Return True if the model passes its state over the whole record."""
-        return not self.objective.hides_targets and self.loaded.model.can_stream and not rule.window
-
     def queries_of_tokens(self, token_N: Numbers) -> PredictedTokens:
         """Return the queries that tokens serve, or that the bases new in them do."""
         token_N = token_N[self.is_real[token_N]]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from genomeformer_cli.core.errors import ConfigError
-
 
 class GroupBy(StrEnum):
     """Unit of a row."""
@@ -13,20 +11,6 @@ class GroupBy(StrEnum):
     GENOME = "genome"
     RECORD = "record"
     PREFIX = "prefix"
-
-
-def parse_group_by(name: str) -> GroupBy:
-    """Return the unit of that name.
-
-    Raises:
-        ConfigError: The name is unknown.
-    """
-    if name not in set(GroupBy):
-        raise ConfigError(
-            f"`{name}` has no separate rows",
-            hint="known: " + ", ".join(f"`{unit}`" for unit in GroupBy),
-        )
-    return GroupBy(name)
 
 
 def group_name(genome: str, record: str, by: GroupBy) -> str:

@@ -264,22 +264,6 @@ def open_prediction(
         parts.remove()
 
 
-def predict_sequences(
-    predictor: LoadedPredictor,
-    request: PredictRequest,
-    *,
-    reporter: Reporter,
-    store: Store | None = None,
-) -> Iterator[PredictedRecord]:
-    """Yield the prediction of every sequence, in order.
-
-    Raises:
-        FastaError, AlphabetError, InputError: The input is invalid.
-    """
-    with open_prediction(predictor, request, reporter=reporter, store=store) as prediction:
-        yield from prediction.records(reporter)
-
-
 def _describe_job(predictor: LoadedPredictor, request: PredictRequest, look: Look) -> str:
     """Return a checksum of everything that determines the predictions."""
     description = {

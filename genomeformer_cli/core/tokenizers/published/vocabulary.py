@@ -5,7 +5,6 @@ Files are untrusted: sizes are checked before a table is allocated, and every ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -25,8 +24,6 @@ MAX_FRAME = 16
 _MAX_CONFIG_BYTES = 8 << 20
 
 ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
-Roles = Mapping[str, str | None]
-"""Token by role; None if the files say that there is none, no entry if they do not say."""
 
 
 @dataclass(frozen=True, kw_only=True)

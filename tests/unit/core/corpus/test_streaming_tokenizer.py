@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from genomeformer_cli.core.corpus.genome_shards import GenomeShardWriter
 from genomeformer_cli.core.corpus.streaming_tokenizer import separate_mask, tokenize_blocks
 from genomeformer_cli.core.formats.fasta import Block
-from genomeformer_cli.core.sequence import Codes, encode_bases, mark_bases, soft_mask
+from genomeformer_cli.core.sequence import encode_bases, soft_mask
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 from tests.cli import run_python
+from tests.corpora import marked
 from tests.dna_tokenizers import TOKENIZERS
 from tests.strategies import ANY_CASE, repeatable
 
@@ -40,10 +41,6 @@ sequences = st.lists(stretches, max_size=4).map("".join)
 @lru_cache
 def tokenizer_of(name: str) -> Tokenizer:
     return TOKENIZERS[name]()
-
-
-def marked(sequence: str) -> Codes:
-    return np.frombuffer(mark_bases(sequence.encode()), dtype=np.uint8)
 
 
 def in_blocks(records: list[str], borders: list[int]) -> Iterator[Block]:

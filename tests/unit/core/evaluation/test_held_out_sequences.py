@@ -6,9 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.held_out_sequences import (
     INTERGENIC,
     OTHER,
@@ -19,7 +17,7 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
     regions,
 )
 from genomeformer_cli.core.formats.feature import MINUS, PLUS, Feature, Kind, Part
-from genomeformer_cli.core.formats.groups import GroupBy, parse_group_by
+from genomeformer_cli.core.formats.groups import GroupBy
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import decode_bases, encode_bases, reverse_complement
@@ -106,8 +104,6 @@ def test_rows_of_files_by_record_and_by_prefix(tmp_path: Path) -> None:
     assert groups[GroupBy.GENOME] == ["mixed.fa"] * 3
     assert groups[GroupBy.RECORD] == ["a|1", "a|2", "b"]
     assert groups[GroupBy.PREFIX] == ["a", "a", "b"]
-    with pytest.raises(ConfigError, match="has no separate rows"):
-        parse_group_by("species")
 
 
 def test_the_order_of_files_does_not_change_their_windows() -> None:
