@@ -23,7 +23,7 @@ def free_port() -> int:
 
 
 def run_together(size: int, function: Callable[..., None], *arguments: Any) -> None:
-    """Call `function(team, *arguments)` in processes that are a team; they fail together.
+    """Call `function(group, *arguments)` in processes that are a group; they fail together.
 
     A server forks the processes: torch is imported once, not once per process.
     """
@@ -43,5 +43,5 @@ def _begin(
     me = ProcessRank(
         rank=rank, size=size, local_rank=rank, local_size=size, address="127.0.0.1", port=port
     )
-    with join_process_group(me, torch.device("cpu")) as team:
-        function(team, *arguments)
+    with join_process_group(me, torch.device("cpu")) as group:
+        function(group, *arguments)

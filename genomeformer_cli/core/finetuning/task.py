@@ -76,10 +76,10 @@ class FinetuningTask:
         return float(self.tuning.layer_decay ** (depth + 1 - level))
 
     def gradients(
-        self, model: Model, batch: StepBatch, memory: MemoryConfig, team: ProcessGroup
+        self, model: Model, batch: StepBatch, memory: MemoryConfig, group: ProcessGroup
     ) -> StepResult:
         """Compute gradients by autograd, one micro batch after another, in one process."""
-        del memory, team
+        del memory, group
         assert isinstance(batch, TaskBatch)
         weight = max(
             sum(self.loss.weight(micro_batch.targets) for micro_batch in batch.micro_batches), 1e-9

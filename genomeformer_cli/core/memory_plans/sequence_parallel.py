@@ -93,7 +93,7 @@ def sequence_parallel_gradients(
     examples: Examples,
     memory: MemoryConfig,
     total_weight: Tensor,
-    line: SequenceGroup,
+    group: SequenceGroup,
 ) -> Prediction:
     """Add this process's part of the gradients of a batch.
 
@@ -102,7 +102,7 @@ def sequence_parallel_gradients(
         examples: Inputs and targets of whole rows, equal on every process of the group.
         memory: Number of rows computed at a time.
         total_weight: Weight of all targets of the step.
-        line: Processes that share these rows.
+        group: Processes that share these rows.
 
     Returns:
         Prediction of the shards of this process.
@@ -113,22 +113,22 @@ def sequence_parallel_gradients(
     total = Prediction(loss=zero, bits=zero, num_correct=zero, num_targets=0)
     for first in range(0, batch, rows):
         for alike in unpad_rows(examples.rows(slice(first, first + rows))):
-            part = _of_rows(model, alike, total_weight, line)
+            part = _of_rows(model, alike, total_weight, group)
             total = total if part is None else total + part
     return total
 
 
 def _of_rows(
-    model: Model, examples: Examples, total_weight: Tensor, line: SequenceGroup
+    model: Model, examples: Examples, total_weight: Tensor, group: SequenceGroup
 ) -> Prediction | None:
     length = examples.inputs_BL.shape[1]
     stack = cast("TwoStack", model).ahead if _has_two_stacks(model) else cast("Encoder", model)
     shortest = max(1, *(block.halo for block in stack.stack)) if not stack.config.causal else 1
-    if length < shortest * line.size:
+    if length < shortest * group.size:
         # Too short to be parted: the first process takes it, the others nothing.
-        return full_gradients(model, examples, total_weight) if line.rank == 0 else None
-    start, stop = (place * length // line.size for place in (line.rank, line.rank + 1))
-    parts = _features(model, examples.inputs_BL, (start, stop), line)
+        return full_gradients(model, examples, total_weight) if group.rank == 0 else None
+    start, stop = (place * length // group.size for place in (group.rank, group.rank + 1))
+    parts = _features(model, examples.inputs_BL, (start, stop), group)
     leaves = [part.detach().requires_grad_() for part in parts]
     targets = examples.part(start, stop)
     prediction = predict(model, torch.cat(leaves, dim=-1), targets, total_weight)
@@ -136,7 +136,7 @@ def _of_rows(
     # One after the other, on every process in the same order: each waits for its neighbours.
     for part, leaf in reversed(list(zip(parts, leaves, strict=True))):
         torch.autograd.backward(part, leaf.grad)
-    line.finish()
+    group.finish()
     return prediction.detached()
 
 
@@ -145,7 +145,7 @@ def _has_two_stacks(model: Model) -> bool:
 
 
 def _features(
-    model: Model, tokens_BL: Tensor, bounds: tuple[int, int], line: SequenceGroup
+    model: Model, tokens_BL: Tensor, bounds: tuple[int, int], group: SequenceGroup
 ) -> list[Tensor]:
     """Return the features of a shard, as `hidden` does for whole rows; one tensor per stack."""
     start, stop = bounds
@@ -153,39 +153,41 @@ def _features(
         stacks = cast("TwoStack", model)
         length = tokens_BL.shape[1]
         turned_BL = stacks.shifted(stacks.other_strand(tokens_BL.flip(1)))
-        ahead_BCE = _causal(stacks.ahead, stacks.shifted(tokens_BL), bounds, line)
-        back_BCE = _causal(stacks.back, turned_BL, (length - stop, length - start), line.reversed())
+        ahead_BCE = _causal(stacks.ahead, stacks.shifted(tokens_BL), bounds, group)
+        back_BCE = _causal(
+            stacks.back, turned_BL, (length - stop, length - start), group.reversed()
+        )
         return [ahead_BCE, back_BCE.flip(1)]
     encoder = cast("Encoder", model)
     if encoder.config.causal:
-        return [_causal(encoder, tokens_BL, bounds, line)]
-    return [_bidirectional(encoder, tokens_BL, bounds, line)]
+        return [_causal(encoder, tokens_BL, bounds, group)]
+    return [_bidirectional(encoder, tokens_BL, bounds, group)]
 
 
 def _causal(
-    stack: Encoder, tokens_BL: Tensor, bounds: tuple[int, int], line: SequenceGroup
+    stack: Encoder, tokens_BL: Tensor, bounds: tuple[int, int], group: SequenceGroup
 ) -> Tensor:
     start, stop = bounds
     layout = stack.rotary.layout(stop - start, None, device=tokens_BL.device, start=start)
     x_BCE: Tensor = stack.embedding(tokens_BL[:, start:stop])
     for block, empty in zip(stack.stack, stack.start(len(tokens_BL), x_BCE), strict=True):
-        x_BCE, state = block.step(x_BCE, layout, line.recv_state(x_BCE, empty))
-        x_BCE = line.send_state(x_BCE, state)
+        x_BCE, state = block.step(x_BCE, layout, group.recv_state(x_BCE, empty))
+        x_BCE = group.send_state(x_BCE, state)
     return stack.normed(x_BCE)
 
 
 def _bidirectional(
-    model: Encoder, tokens_BL: Tensor, bounds: tuple[int, int], line: SequenceGroup
+    model: Encoder, tokens_BL: Tensor, bounds: tuple[int, int], group: SequenceGroup
 ) -> Tensor:
     start, stop = bounds
     one_BCE: Tensor = model.embedding(tokens_BL[:, start:stop])
     other_BCE = one_BCE
     for block in model.stack:
         if model.config.residual == "reversible":
-            one_BCE = one_BCE + _attended(model, block, other_BCE, start, line)
+            one_BCE = one_BCE + _attended(model, block, other_BCE, start, group)
             other_BCE = other_BCE + block.mlp_output(one_BCE)
         else:
-            added_BCE = _attended(model, block, one_BCE, start, line)
+            added_BCE = _attended(model, block, one_BCE, start, group)
             one_BCE = block.add_mlp(one_BCE + added_BCE)
     if model.config.residual == "reversible":
         return model.merge_streams(one_BCE, other_BCE)
@@ -193,17 +195,17 @@ def _bidirectional(
 
 
 def _attended(
-    model: Encoder, block: Block, x_BCE: Tensor, start: int, line: SequenceGroup
+    model: Encoder, block: Block, x_BCE: Tensor, start: int, group: SequenceGroup
 ) -> Tensor:
     """Return the attention output at the positions of a shard."""
     before, length = 0, x_BCE.shape[1]
     if block.halo:
-        before_BHE, after_BHE = line.exchange_halos(x_BCE, block.halo)
+        before_BHE, after_BHE = group.exchange_halos(x_BCE, block.halo)
         before = before_BHE.shape[1]
         x_BCE = torch.cat((before_BHE, x_BCE, after_BHE), dim=1)
     layout = model.rotary.layout(x_BCE.shape[1], None, device=x_BCE.device, start=start - before)
     core = slice(before, before + length)
     summary = None
     if block.attention.reach is None:
-        summary = line.sum_states(block.summary(x_BCE, layout, core))
+        summary = group.sum_states(block.summary(x_BCE, layout, core))
     return block.attention_output_within(x_BCE, layout, core, summary)

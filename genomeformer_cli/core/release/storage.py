@@ -101,13 +101,13 @@ def model_as_stored(model: Model, tensors: Mapping[str, Tensor]) -> Model:
     return copy.eval()
 
 
-def cost_of_storing(exact: Model, stored: Model, questions: Queries) -> StorageCost:
+def cost_of_storing(exact: Model, stored: Model, queries: Queries) -> StorageCost:
     """Score the same queries with both models.
 
     Raises:
         CheckpointError: The stored weights lose more than `MOST_LOST`.
     """
-    before, after = score_windows(exact, questions), score_windows(stored, questions)
+    before, after = score_windows(exact, queries), score_windows(stored, queries)
     cost = StorageCost(
         exact=before.score(),
         stored=after.score(),

@@ -47,7 +47,7 @@ class ProcessGroup:
         rank: Rank of this process.
         size: Number of processes.
         local_size: Number of processes on this machine.
-        line: Processes that share rows with this one; None if there are none.
+        sequence_group: Processes that share rows with this one; None if there are none.
         share: Index of this process's share of the rows of a step.
         num_shares: Number of shares.
         shards: True if each process holds only part of the weights.
@@ -59,17 +59,17 @@ class ProcessGroup:
         self.size = 1 if member is None else member.size
         self.local_size = 1 if member is None else member.local_size
         self.share, self.num_shares = self.rank, self.size
-        self.line: ProcessSequenceGroup | None = None
+        self.sequence_group: ProcessSequenceGroup | None = None
         self.shards = False
         self.restarts = 0 if member is None else member.restarts
         self._store = store
         self._num_agreed = 0
 
-    def form_sequence_groups(self, per_line: int) -> None:
+    def form_sequence_groups(self, per_group: int) -> None:
         """Group neighbouring processes; each group shares the rows of a step."""
-        if per_line > 1:
-            self.share, self.num_shares = self.rank // per_line, self.size // per_line
-            self.line = _line(self.rank, self.size, per_line)
+        if per_group > 1:
+            self.share, self.num_shares = self.rank // per_group, self.size // per_group
+            self.sequence_group = _sequence_group(self.rank, self.size, per_group)
 
     @property
     def is_main(self) -> bool:
@@ -261,12 +261,12 @@ class _Channel:
         self._under_way.clear()
 
 
-def _line(rank: int, size: int, per_line: int) -> ProcessSequenceGroup:
+def _sequence_group(rank: int, size: int, per_group: int) -> ProcessSequenceGroup:
     """Create the sequence group of a process; all processes create all groups in the same order."""
-    firsts = range(0, size, per_line)
-    groups = {first: dist.new_group(list(range(first, first + per_line))) for first in firsts}
-    first = rank - rank % per_line
-    return ProcessSequenceGroup(_Channel(first, groups[first]), rank - first, per_line)
+    firsts = range(0, size, per_group)
+    groups = {first: dist.new_group(list(range(first, first + per_group))) for first in firsts}
+    first = rank - rank % per_group
+    return ProcessSequenceGroup(_Channel(first, groups[first]), rank - first, per_group)
 
 
 @contextmanager

@@ -50,9 +50,9 @@ def launch(command: Sequence[str], *, processes: int, restarts: int, folder: Pat
         elastic_launch(config, command[0])(*command[1:])
     except ChildFailedError as failure:
         rank, first = failure.get_first_failure()
-        who = f"process {rank} of {processes}"
+        name = f"process {rank} of {processes}"
         raise read_failure(folder) or worker_failure(
-            who, first.exitcode, folder, restarts
+            name, first.exitcode, folder, restarts
         ) from failure
     except SignalException as failure:
         if failure.sigval == signal.SIGINT:
@@ -60,6 +60,6 @@ def launch(command: Sequence[str], *, processes: int, restarts: int, folder: Pat
         raise SystemExit(128 + failure.sigval) from failure
     finally:
         logging.disable(logging.NOTSET)
-    verdict = read_failure(folder)
-    if verdict is not None:
-        raise verdict
+    recorded = read_failure(folder)
+    if recorded is not None:
+        raise recorded

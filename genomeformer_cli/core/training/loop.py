@@ -96,14 +96,14 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
         TrainingError: The loss is not finite.
         CheckpointError: Every checkpoint is damaged.
     """
-    team, config = run.process_group, run.config
-    check_rows(config, run.model.config, team)
+    group, config = run.process_group, run.config
+    check_rows(config, run.model.config, group)
     trainer = _Trainer(run)
     first = trainer.begin(reporter)
     device = run.model.device
     records = (
         MetricsWriter(run.folder, config.steps, first, reporter, run.loggers, device)
-        if team.is_main
+        if group.is_main
         else None
     )
     steps = range(first, first if trainer.ended else config.steps)
@@ -119,7 +119,7 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
                 num_done = step + 1
                 last = num_done == config.steps
                 due = last or num_done % config.validate_every == 0
-                if due and (team.is_main or team.shards):
+                if due and (group.is_main or group.shards):
                     trainer.validate(outcome.row)
                     last = last or trainer.ended
                 if records:
@@ -157,30 +157,30 @@ def time_step(run: TrainingRun, *, seconds: float, at_least: int = 5) -> float:
     return statistics.median(times[1:] or times)
 
 
-def check_rows(config: TrainingConfig, model: ArchitectureConfig, team: ProcessGroup) -> None:
+def check_rows(config: TrainingConfig, model: ArchitectureConfig, group: ProcessGroup) -> None:
     """Check that every process has a row of every step.
 
     Raises:
         ConfigError: There are more processes than rows.
     """
     fewest = min(stage.rows for stage in stages(config, model.context))
-    if fewest < team.num_shares:
+    if fewest < group.num_shares:
         raise ConfigError(
-            f"a step of {fewest} windows cannot be shared by {team.num_shares} processes",
+            f"a step of {fewest} windows cannot be shared by {group.num_shares} processes",
             hint="raise `--batch-size`, or start fewer processes",
         )
 
 
 def _share(run: TrainingRun) -> Callable[[int], StepBatch]:
     """Return a function that builds this process's share of a step."""
-    team = run.process_group
+    group = run.process_group
 
     def make(step: int) -> StepBatch:
         batch = run.batches.make(step)
         assert isinstance(batch, Batch)
-        return batch.rows(team.rows(len(batch.examples.inputs_BL)))
+        return batch.rows(group.rows(len(batch.examples.inputs_BL)))
 
-    return run.batches.make if team.num_shares == 1 else make
+    return run.batches.make if group.num_shares == 1 else make
 
 
 class _Trainer:
@@ -303,12 +303,12 @@ class _Trainer:
 
     def save(self, step: int) -> None:
         """Write a checkpoint, then remove the oldest; all processes gather sharded tensors."""
-        run, team = self._run, self._run.process_group
-        if not (team.is_main or team.shards):
+        run, group = self._run, self._run.process_group
+        if not (group.is_main or group.shards):
             return
         average = None if self._average is None else self._average.tensors
-        state = gather_state(run.model, self._optimizers, average, team.full_tensor)
-        if not team.is_main:
+        state = gather_state(run.model, self._optimizers, average, group.full_tensor)
+        if not group.is_main:
             return
         with atomic_folder(checkpoint_folder(run.folder, step), replace=True) as folder:
             write_checkpoint(

@@ -42,7 +42,7 @@ class TrainingTask(Protocol):
         """Return the optimizers of the weights."""
 
     def gradients(
-        self, model: Model, batch: StepBatch, memory: MemoryConfig, team: ProcessGroup
+        self, model: Model, batch: StepBatch, memory: MemoryConfig, group: ProcessGroup
     ) -> StepResult:
         """Compute the gradients of a step over all processes of the group."""
 
@@ -76,7 +76,7 @@ class PretrainingTask:
         return build_optimizers(model, config)
 
     def gradients(
-        self, model: Model, batch: StepBatch, memory: MemoryConfig, team: ProcessGroup
+        self, model: Model, batch: StepBatch, memory: MemoryConfig, group: ProcessGroup
     ) -> StepResult:
         """Compute gradients with the memory plan of the run, or with sequence parallelism."""
         assert isinstance(batch, Batch)
@@ -84,12 +84,14 @@ class PretrainingTask:
         weight = batch.total_weight.to(model.device)
         if self.add_targets is not None:
             examples = self.add_targets(examples, batch.step)
-        if team.line is not None:
-            part = sequence_parallel_gradients(model, examples, memory, weight, team.line)
+        if group.sequence_group is not None:
+            part = sequence_parallel_gradients(
+                model, examples, memory, weight, group.sequence_group
+            )
         else:
             part = accumulate_gradients(model, examples, memory, weight)
         trained = model if self.auxiliary is None else nn.ModuleList([model, self.auxiliary])
-        result = team.all_reduce(trained, part)
+        result = group.all_reduce(trained, part)
         score = Score(
             bits_per_base=result.bits.item() / max(batch.target_bases, 1),
             accuracy=result.accuracy.item(),

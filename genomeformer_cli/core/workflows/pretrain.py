@@ -153,18 +153,18 @@ def pretrain_model(
         LostProcessError: Another process ended.
         CheckpointError, CorruptError: The initial weights or the checkpoint are damaged.
     """
-    store, me = store or Store(), process_rank()
-    request.parallel.check_size(1 if me is None else me.size)
+    store, rank = store or Store(), process_rank()
+    request.parallel.check_size(1 if rank is None else rank.size)
     gpu_names(request.parallel.gpus or 0)
-    set_threads(request.threads, of=1 if me is None else me.local_size)
-    device = choose_device(_device(request, me), reporter if me is None else None)
-    with join_process_group(me, device) as team:
-        team.form_sequence_groups(request.parallel.sequence_parallel)
-        speaks = reporter if team.is_main else SilentReporter()
-        return _Pretraining(request, store, runs or store, team, device, speaks).run()
+    set_threads(request.threads, of=1 if rank is None else rank.local_size)
+    device = choose_device(_device(request, rank), reporter if rank is None else None)
+    with join_process_group(rank, device) as group:
+        group.form_sequence_groups(request.parallel.sequence_parallel)
+        main_reporter = reporter if group.is_main else SilentReporter()
+        return _Pretraining(request, store, runs or store, group, device, main_reporter).run()
 
 
-def _device(request: PretrainRequest, me: ProcessRank | None) -> str:
+def _device(request: PretrainRequest, rank: ProcessRank | None) -> str:
     """Return the device of this process: its own GPU, if there are several."""
     if request.parallel.on_cpu:
         if request.device not in ("auto", "cpu"):
@@ -176,7 +176,7 @@ def _device(request: PretrainRequest, me: ProcessRank | None) -> str:
     if request.device == "auto" and request.parallel.gpus is None and not torch.cuda.is_available():
         return "cpu"
     on_gpus = request.device in ("auto", "cuda")
-    return f"cuda:{me.local_rank}" if me is not None and on_gpus else request.device
+    return f"cuda:{rank.local_rank}" if rank is not None and on_gpus else request.device
 
 
 @dataclass(eq=False)
@@ -186,7 +186,7 @@ class _Pretraining:
     request: PretrainRequest
     store: Store
     runs: Store
-    team: ProcessGroup
+    group: ProcessGroup
     device: torch.device
     reporter: Reporter
 
@@ -194,7 +194,7 @@ class _Pretraining:
         request, store = self.request, self.store
         self._name = check_name(request.name)
         self._folder = self.runs.path(Kind.RUNS, self._name)
-        self._corpus = open_corpus(store, request.corpus, check=self.team.is_main)
+        self._corpus = open_corpus(store, request.corpus, check=self.group.is_main)
         self._origin = _origin(request, self._corpus, store, self.reporter)
         file = request.config_file or "none"
         self.reporter.debug(f"corpus: {store.path(Kind.CORPORA, request.corpus)}")
@@ -212,17 +212,17 @@ class _Pretraining:
 
     def run(self) -> PretrainResult:
         with self._lock():
-            questions = make_queries(self._corpus, validation_queries(self._config))
+            queries = make_queries(self._corpus, validation_queries(self._config))
             batches = open_batches(self._corpus, self._config, self.store, self.reporter)
             if not self._is_finished(batches):
-                self._train(questions, batches)
+                self._train(queries, batches)
         return PretrainResult(
             name=self._name, folder=self._folder, summary=read_summary(self._folder)
         )
 
     def _lock(self) -> AbstractContextManager[None]:
         """Lock the run in the process that writes."""
-        if self.team.is_main:
+        if self.group.is_main:
             note_output(self._folder)
             return self.runs.lock(Kind.RUNS, self._name, timeout=1)
         return nullcontext()
@@ -236,18 +236,18 @@ class _Pretraining:
             open_run(self._folder, self._config, self._corpus, digests)
             return str((self._folder / SUMMARY_FILE).exists())
 
-        finished = self.team.broadcast_from_main(look) == str(True)
+        finished = self.group.broadcast_from_main(look) == str(True)
         if finished:
             self.reporter.note(f"the run `{self._name}` is finished already")
         return finished
 
-    def _train(self, questions: Queries, batches: Batches) -> None:
+    def _train(self, queries: Queries, batches: Batches) -> None:
         config, corpus, reporter = self._config, self._corpus, self.reporter
         parallel = self.request.parallel
-        check_rows(config.training, config.model, self.team)
-        if self.team.restarts:
+        check_rows(config.training, config.model, self.group)
+        if self.group.restarts:
             reporter.warn(
-                f"a process exited: all were restarted ({self.team.restarts} of at most "
+                f"a process exited: all were restarted ({self.group.restarts} of at most "
                 f"{parallel.restarts} times)"
             )
         self._compare_processes()
@@ -260,14 +260,14 @@ class _Pretraining:
         causal = objective_for(config.model.direction).is_causal
         baseline = self._broadcast(
             CountBaseline,
-            lambda: run_baseline(self._folder, corpus, questions, reporter, causal=causal),
+            lambda: run_baseline(self._folder, corpus, queries, reporter, causal=causal),
         )
         reporter.record(_started(self._name, config, corpus, model, baseline))
         report_sampling(batches, corpus, config, reporter)
-        trial = plan_step(model, corpus, config, shares=self.team.num_shares)
+        trial = plan_step(model, corpus, config, shares=self.group.num_shares)
         memory = self._broadcast(MemoryConfig, lambda: self._memory(trial))
         parallel.check_model(config.model, config.training, memory.plan)
-        if self.team.line is not None:
+        if self.group.sequence_group is not None:
             check_sequence_parallel(model, memory.plan)
         trial = replace(trial, memory=memory)
         compute = self._broadcast(ComputeConfig, lambda: self._compute(trial))
@@ -280,28 +280,28 @@ class _Pretraining:
             config=config.training,
             memory=memory,
             compute=compute,
-            validate=lambda trained: likelihood(trained, questions),
+            validate=lambda trained: likelihood(trained, queries),
             expected_bytes=(
                 expected_bytes(trial.model, trial.step, memory)
-                if self.team.is_main and not parallel.is_special
+                if self.group.is_main and not parallel.is_special
                 else None
             ),
             task=task,
             auxiliary=task.auxiliary,
             loggers=_observers(self.request, config),
-            process_group=self.team,
+            process_group=self.group,
             shard=parallel.shard,
         )
         train(run, reporter)
         self._broadcast(
-            RunSummary, lambda: summarise(run, corpus, questions, baseline, self.team.size)
+            RunSummary, lambda: summarise(run, corpus, queries, baseline, self.group.size)
         )
 
     def _compare_processes(self) -> None:
         """Record the number of processes of a new run; warn if that of a started run changes."""
-        if not self.team.is_main:
+        if not self.group.is_main:
             return
-        now = StartedProcesses(processes=self.team.num_shares)
+        now = StartedProcesses(processes=self.group.num_shares)
         started = read_or_make(self._folder / PROCESSES_FILE, StartedProcesses, lambda: now)
         if started != now:
             self.reporter.warn(
@@ -330,7 +330,7 @@ class _Pretraining:
                 if budget is None and memory.plan == AUTO and self.device.type == "cpu":
                     # Processes of one machine share its memory.
                     available = available_bytes(self.device) * SHARE_OF_AVAILABLE
-                    budget = int(available / self.team.local_size)
+                    budget = int(available / self.group.local_size)
                 return choose(trial.model, trial.step, memory, budget, self.reporter)
             return replace(memory, plan="full" if memory.plan == AUTO else memory.plan)
 
@@ -338,7 +338,7 @@ class _Pretraining:
 
     def _broadcast(self, kind: type[C], make: Callable[[], C]) -> C:
         """Make a value in the first process and broadcast it."""
-        document = self.team.broadcast_from_main(lambda: json.dumps(to_plain(make())))
+        document = self.group.broadcast_from_main(lambda: json.dumps(to_plain(make())))
         return from_plain(kind, parse_json(document, source="rank 0"), where="rank 0")
 
 

@@ -55,7 +55,7 @@ from genomeformer_cli.core.workflows.run_baselines import validation_queries
 from genomeformer_cli.core.workflows.run_config import RUN_CONFIG_FILE
 
 LOSS_PICTURE = "loss.png"
-# Of held-out windows, to see what storing weights costs: the same questions to both.
+# Of held-out windows, to see what storing weights costs: the same queries to both.
 _TOKENS_ASKED = 2**19
 
 
@@ -183,8 +183,8 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Prep
             f"`{name}` is reserved for the model of the package",
             hint="choose another `--name`",
         )
-    questions = make_queries(source.corpus, validation_queries(source.config))
-    selected = choose_weights(source, questions, request.weights)
+    queries = make_queries(source.corpus, validation_queries(source.config))
+    selected = choose_weights(source, queries, request.weights)
     trained, tokenizer = selected.loaded.model, selected.loaded.tokenizer
     tensors = stored_tensors(trained, request.storage)
     stored, cost = trained, None
@@ -206,7 +206,7 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Prep
     return _PreparedModel(
         name=name,
         source=source,
-        summary=summary_of(source, selected, questions),
+        summary=summary_of(source, selected, queries),
         weights=Weights(
             config=stored.config,
             tokenizer=tokenizer,

@@ -149,7 +149,7 @@ def _is_run(folder: Path, name: str, store: Store) -> bool:
     return not store.has(Kind.RUNS, name) and (folder / RUN_CONFIG_FILE).is_file()
 
 
-def choose_weights(source: Source, questions: Queries, which: WhichWeights) -> SelectedWeights:
+def choose_weights(source: Source, queries: Queries, which: WhichWeights) -> SelectedWeights:
     """Return the last weights or their moving average; `auto` selects by score on held-out bases.
 
     Raises:
@@ -165,14 +165,14 @@ def choose_weights(source: Source, questions: Queries, which: WhichWeights) -> S
                 f"the run `{source.run.name}` has no moving average of its weights",
                 hint="train with `--set training.ema=0.999`, or leave out `--weights average`",
             )
-        score = recorded.get("last") or likelihood(last.model, questions)
+        score = recorded.get("last") or likelihood(last.model, queries)
         return SelectedWeights(loaded=last, score=score, name=last_name)
     averaged = read_model(source.checkpoint)
     tensors = {**averaged.model.state_dict(), **read_average(source.checkpoint)}
     load_weights(averaged.model, tensors, source.checkpoint)
     name = f"the moving average of the weights at step {source.step:,}"
     models = {"last": last.model, "average": averaged.model}
-    scores = {key: recorded.get(key) or likelihood(models[key], questions) for key in models}
+    scores = {key: recorded.get(key) or likelihood(models[key], queries) for key in models}
     selected = which
     if which == "auto":
         selected = min(("last", "average"), key=lambda candidate: scores[candidate].bits_per_base)
@@ -195,7 +195,7 @@ def _recorded_scores(source: Source) -> dict[str, Score]:
     return {name: score_of(row, key) for name, key in names.items() if key in row}
 
 
-def summary_of(source: Source, selected: SelectedWeights, questions: Queries) -> RunSummary:
+def summary_of(source: Source, selected: SelectedWeights, queries: Queries) -> RunSummary:
     """Return the summary of the run at the checkpoint, with the selected weights."""
     if (source.run / SUMMARY_FILE).is_file():
         summary = read_summary(source.run)
@@ -212,7 +212,7 @@ def summary_of(source: Source, selected: SelectedWeights, questions: Queries) ->
         counts=baseline.score,
         counts_order=baseline.order,
         counts_looks=baseline.looks,
-        random_twin=likelihood(twin.eval(), questions),
+        random_twin=likelihood(twin.eval(), queries),
         num_parameters=selected.loaded.model.num_parameters,
         num_steps=source.step,
         num_bases_seen=sum(row["num_bases"] for row in rows),

@@ -45,17 +45,17 @@ def validation_queries(config: PretrainConfig) -> QueryConfig:
 
 
 def run_baseline(
-    folder: Path, corpus: Corpus, questions: Queries, reporter: Reporter, *, causal: bool
+    folder: Path, corpus: Corpus, queries: Queries, reporter: Reporter, *, causal: bool
 ) -> CountBaseline:
     """Return the score of tables of counts, computed once per run."""
     path = folder / BASELINE_FILE
     if path.exists():
         return read_record(path, CountBaseline)
-    if questions.bases_V is None:
+    if queries.bases_V is None:
         sides = Sides.LEFT if causal else Sides.BOTH
-        baseline = count_baseline(corpus, questions, reporter, sides)
+        baseline = count_baseline(corpus, queries, reporter, sides)
     else:
-        baseline = markov_baseline(corpus, questions, reporter)
+        baseline = markov_baseline(corpus, queries, reporter)
     write_result(path, to_plain(baseline))
     return baseline
 
@@ -63,7 +63,7 @@ def run_baseline(
 def summarise(
     run: TrainingRun,
     corpus: Corpus,
-    questions: Queries,
+    queries: Queries,
     baseline: CountBaseline,
     num_processes: int,
 ) -> RunSummary:
@@ -76,7 +76,7 @@ def summarise(
         model=score_of(steps[-1], "validation"),
         counts=baseline.score,
         counts_order=baseline.order,
-        random_twin=likelihood(twin, questions),
+        random_twin=likelihood(twin, queries),
         num_parameters=run.model.num_parameters,
         num_steps=run.config.steps,
         num_bases_seen=sum(row["num_bases"] for row in steps),

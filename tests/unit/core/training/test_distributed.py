@@ -87,14 +87,14 @@ def gradients_of(model: Model) -> dict[str, Tensor]:
     }
 
 
-def rows_add_up_to_a_step(team: ProcessGroup) -> None:
+def rows_add_up_to_a_step(group: ProcessGroup) -> None:
     model = build_model(config("performer", "bidirectional")).double()
     for asked in BATCHES:
         wanted, of_one = gradients(model, asked, FULL)
         model.zero_grad(set_to_none=True)
-        rows = asked.rows(team.rows(len(asked.inputs_BL)))
+        rows = asked.rows(group.rows(len(asked.inputs_BL)))
         part = accumulate_gradients(model, rows, FULL, asked.total_weight)
-        found = team.all_reduce(model, part)
+        found = group.all_reduce(model, part)
         of_all = gradients_of(model)
         assert worst(of_all, of_one) < EXACT
         assert float(found.loss) == pytest.approx(float(wanted.loss), rel=1e-12)
@@ -102,11 +102,11 @@ def rows_add_up_to_a_step(team: ProcessGroup) -> None:
             wanted.num_targets,
             float(wanted.num_correct),
         )
-    told = team.broadcast_from_main(lambda: f"of {team.rank}")
+    told = group.broadcast_from_main(lambda: f"of {group.rank}")
     assert told == "of 0"
 
 
-def shares_of_a_teacher_add_up(team: ProcessGroup) -> None:
+def shares_of_a_teacher_add_up(group: ProcessGroup) -> None:
     """Each process asks the teacher about its rows, and the projection has one gradient."""
     student = build_model(config("performer", "bidirectional")).double()
     wide = build_model(replace(config("performer", "bidirectional"), width=32)).double()
@@ -121,9 +121,9 @@ def shares_of_a_teacher_add_up(team: ProcessGroup) -> None:
         of_one["projection"] = gradient_of(projection)
         student.zero_grad(set_to_none=True)
         projection.zero_grad()
-        rows = teacher.add_targets(asked.rows(team.rows(len(asked.inputs_BL))), 0)
+        rows = teacher.add_targets(asked.rows(group.rows(len(asked.inputs_BL))), 0)
         part = accumulate_gradients(student, rows, FULL, asked.total_weight)
-        found = team.all_reduce(ModuleList([student, projection]), part)
+        found = group.all_reduce(ModuleList([student, projection]), part)
         of_all = gradients_of(student) | {"projection": gradient_of(projection)}
         assert worst(of_all, of_one) < EXACT
         assert float(found.loss) == pytest.approx(float(wanted.loss), rel=1e-12)
@@ -131,34 +131,36 @@ def shares_of_a_teacher_add_up(team: ProcessGroup) -> None:
 
 
 def stretches_add_up_to_rows(
-    team: ProcessGroup, cases: list[tuple[str, str]], per_line: int
+    group: ProcessGroup, cases: list[tuple[str, str]], per_group: int
 ) -> None:
-    team.form_sequence_groups(per_line)
-    assert team.line is not None
+    group.form_sequence_groups(per_group)
+    assert group.sequence_group is not None
     for attention, shape in cases:
         model = build_model(config(attention, shape)).double()
         check_sequence_parallel(model, "full")
         for asked in BATCHES:
             wanted, of_one = gradients(model, asked, FULL)
             model.zero_grad(set_to_none=True)
-            rows = asked.rows(team.rows(len(asked.inputs_BL)))
-            part = sequence_parallel_gradients(model, rows, FULL, asked.total_weight, team.line)
-            found = team.all_reduce(model, part)
+            rows = asked.rows(group.rows(len(asked.inputs_BL)))
+            part = sequence_parallel_gradients(
+                model, rows, FULL, asked.total_weight, group.sequence_group
+            )
+            found = group.all_reduce(model, part)
             of_all = gradients_of(model)
-            assert worst(of_all, of_one) < EXACT, (attention, shape, team.rank)
+            assert worst(of_all, of_one) < EXACT, (attention, shape, group.rank)
             assert float(found.loss) == pytest.approx(float(wanted.loss), rel=1e-12)
             assert found.num_targets == wanted.num_targets
 
 
-def first_gives_its_weights(team: ProcessGroup) -> None:
-    model = build_model(config("performer", "causal"), seed=team.rank)
-    team.broadcast_weights(model)
+def first_gives_its_weights(group: ProcessGroup) -> None:
+    model = build_model(config("performer", "causal"), seed=group.rank)
+    group.broadcast_weights(model)
     first = build_model(config("performer", "causal"), seed=0).state_dict()
     assert all(torch.equal(tensor, first[name]) for name, tensor in model.state_dict().items())
 
 
 def run_of(
-    folder: Path, team: ProcessGroup = SINGLE_PROCESS, *, shard: bool = False
+    folder: Path, group: ProcessGroup = SINGLE_PROCESS, *, shard: bool = False
 ) -> TrainingRun:
     corpus = Corpus(folder / "corpus")
     model = config("performer+softmax", "bidirectional")
@@ -174,12 +176,12 @@ def run_of(
         memory=FULL,
         compute=ComputeConfig(precision="fp32", compile="off"),
         validate=lambda trained: likelihood(trained, questions),
-        process_group=team,
+        process_group=group,
         shard=shard,
     )
 
 
-def train_until(team: ProcessGroup, folder: Path, steps: int, shard: bool = False) -> None:
+def train_until(group: ProcessGroup, folder: Path, steps: int, shard: bool = False) -> None:
     """Train, and end as if killed when so many steps are taken."""
     takes, left = SpikeGuard.takes, [steps]
 
@@ -191,7 +193,7 @@ def train_until(team: ProcessGroup, folder: Path, steps: int, shard: bool = Fals
 
     SpikeGuard.takes = killed  # type: ignore[method-assign]
     with suppress(KilledError):
-        train(run_of(folder, team, shard=shard), SilentReporter())
+        train(run_of(folder, group, shard=shard), SilentReporter())
 
 
 def new_run(folder: Path) -> Path:
@@ -236,12 +238,12 @@ def test_two_processes_do_what_one_does(tmp_path: Path, alone: Path) -> None:
     assert_as_one(folder, alone)
 
 
-def do_all(team: ProcessGroup, folder: Path) -> None:
-    first_gives_its_weights(team)
-    rows_add_up_to_a_step(team)
-    shares_of_a_teacher_add_up(team)
-    train_until(team, folder, 8)
-    stretches_add_up_to_rows(team, FEW, 2)
+def do_all(group: ProcessGroup, folder: Path) -> None:
+    first_gives_its_weights(group)
+    rows_add_up_to_a_step(group)
+    shares_of_a_teacher_add_up(group)
+    train_until(group, folder, 8)
+    stretches_add_up_to_rows(group, FEW, 2)
 
 
 @pytest.mark.slow
@@ -263,9 +265,9 @@ def test_processes_are_at_most_as_many_as_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("size", "per_line"), [(2, 2), (3, 3), (4, 2)])
-def test_every_mechanism_that_can_be_parted_is(size: int, per_line: int) -> None:
-    run_together(size, stretches_add_up_to_rows, sliceable(), per_line)
+@pytest.mark.parametrize(("size", "per_group"), [(2, 2), (3, 3), (4, 2)])
+def test_every_mechanism_that_can_be_parted_is(size: int, per_group: int) -> None:
+    run_together(size, stretches_add_up_to_rows, sliceable(), per_group)
 
 
 def test_a_mechanism_that_cannot_be_divided_names_those_that_can() -> None:

@@ -154,9 +154,9 @@ def test_rows_are_shared_evenly_and_all_of_them() -> None:
     for size, num_rows in ((1, 5), (2, 5), (3, 5), (4, 4)):
         shares = []
         for rank in range(size):
-            team = ProcessGroup()
-            team.share, team.num_shares = rank, size
-            shares.append(list(range(num_rows))[team.rows(num_rows)])
+            group = ProcessGroup()
+            group.share, group.num_shares = rank, size
+            shares.append(list(range(num_rows))[group.rows(num_rows)])
         assert sum(shares, []) == list(range(num_rows))  # noqa: RUF017 - a few rows
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
