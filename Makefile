@@ -8,8 +8,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINNED := -c constraints.txt --build-constraint constraints.txt
 TYPED := genomeformer_cli tests docs/generate_reference.py docs/generate_attention_pictures.py $(wildcard benchmarks)
 
+# The order of files: the last ones are short, so that no worker waits for a long one.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
-.PHONY: help setup format dist check test test-all soak oracles golden docs bench gpu card demo fuzz audit lowest clean
+.PHONY: help setup format dist check test coverage test-all soak oracles golden docs bench gpu card demo fuzz audit lowest clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
@@ -39,11 +42,14 @@ check: setup ## Format, lint, types, layers, generated pages: look, change nothi
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python docs/generate_reference.py --check
 
-test: setup ## The default tests with branch coverage, a worker a core
-	$(BIN)/python -m pytest --cov -n auto --dist loadfile
+test: setup ## The default tests, one worker per core
+	$(BIN)/python -m pytest $(PARALLEL)
+
+coverage: setup ## The default tests with branch coverage, which takes half as long again
+	$(BIN)/python -m pytest --cov $(PARALLEL)
 
 test-all: setup ## All tests but those of a browser, with ten times the examples
-	$(BIN)/python -m pytest --cov -n auto --dist loadfile -m 'not browser' --hypothesis-profile thorough
+	$(BIN)/python -m pytest --cov $(PARALLEL) -m 'not browser' --hypothesis-profile thorough
 
 soak: setup ## Kill and race every command that writes, at every point (SECONDS=n: at some)
 	$(BIN)/python -m tests.faults.soak $(if $(SECONDS),--seconds $(SECONDS))
