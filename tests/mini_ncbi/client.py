@@ -14,6 +14,18 @@ from genomeformer_cli.core.workflows.fetch import (
     fetch_ncbi,
 )
 from tests.mini_ncbi.server import MiniNcbi
+from tests.mini_ncbi.world import FakeAssembly
+
+# Genomes of Escherichia coli.
+COLI = [
+    "GCF_000005845.2",
+    "GCF_000008865.2",
+    "GCF_900000001.1",
+    "GCF_900000002.1",
+    "GCF_900000005.2",
+    "GCF_900000007.1",
+    "GCF_900000008.1",
+]
 
 
 def request_to(ncbi: MiniNcbi, **options: Any) -> FetchNcbiRequest:
@@ -62,3 +74,13 @@ def leftovers(root: Path) -> list[str]:
     """Parts and temporary folders that a finished fetch should not leave."""
     patterns = ("downloads/*", "genomes/.*")
     return sorted(path.name for pattern in patterns for path in root.glob(pattern))
+
+
+def names(result: FetchResult) -> list[str]:
+    return [fetched.genome.name for fetched in result.genomes]
+
+
+def assembly(ncbi: MiniNcbi, accession: str) -> FakeAssembly:
+    found = ncbi.world.assembly(accession)
+    assert found is not None
+    return found

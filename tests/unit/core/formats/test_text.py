@@ -32,7 +32,7 @@ PACKINGS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,
     "gzip": gzip.compress,
     "bzip2": bz2.compress,
-    "xz": lzma.compress,
+    "xz": lambda content: lzma.compress(content, preset=0),
     "zstd": zstd,
 }
 PACKED = [name for name in PACKINGS if name != "plain"]
