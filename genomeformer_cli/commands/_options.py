@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -374,6 +374,23 @@ def standard_output(value: Path | list[Path] | None) -> Path | list[Path] | None
     if len(paths) > 1:
         raise UsageError("`-o -` beside other outputs", hint="leave it out, or give only `-o -`")
     return None
+
+
+def check_suffix(path: Path | None, suffixes: Iterable[str]) -> None:
+    """Refuse an output whose suffix names a format that is not written.
+
+    Args:
+        path: Output; None: standard output.
+        suffixes: Accepted endings of the name; a name without a suffix is accepted too.
+
+    Raises:
+        UsageError: The name ends otherwise.
+    """
+    if path is not None and path.suffix and not path.name.lower().endswith(tuple(suffixes)):
+        raise UsageError(
+            f"unknown format of `{path}`",
+            hint="end it with " + ", ".join(f"`{suffix}`" for suffix in suffixes),
+        )
 
 
 def named_output(value: Path | None) -> Path | None:

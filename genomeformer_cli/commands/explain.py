@@ -16,6 +16,7 @@ from genomeformer_cli.commands._options import (
     JsonOption,
     ModelOption,
     WorkersOption,
+    check_suffix,
     standard_output,
 )
 from genomeformer_cli.commands._sources import (
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example:  genomeformer explain trna.fa --dependencies -o pairs.tsv -o map.png"
 _METHODS = ("ism", "grad", "ig")
-_TABLES, _TRACKS = ("", ".tsv", ".txt", ".json"), (".bw", ".bigwig", ".bedgraph")
+_TABLES, _TRACKS = (".tsv", ".txt", ".json"), (".bw", ".bigwig", ".bedgraph")
 _PICTURES, _PAGE, _ARRAYS, _MEME = (".png", ".svg", ".pdf"), ".html", ".npz", ".meme"
 
 
@@ -190,13 +191,8 @@ def _check_outputs(
         MissingExtraError: A package is not installed.
     """
     for path in outputs:
-        suffix = path.suffix.lower()
-        if suffix not in suffixes:
-            raise UsageError(
-                f"unknown format of `{path}`",
-                hint="end it with " + ", ".join(f"`{name}`" for name in suffixes if name),
-            )
-        if suffix in _TRACKS:
+        check_suffix(path, suffixes)
+        if path.suffix.lower() in _TRACKS:
             if sources.has_regions and sources.tile is None:
                 raise UsageError(
                     f"the track `{path.name}` runs along a genome, the selected regions do not",

@@ -14,6 +14,7 @@ from genomeformer_cli.commands._options import (
     DeviceOption,
     ModelOption,
     ThreadsOption,
+    check_suffix,
     is_given,
     standard_output,
 )
@@ -21,6 +22,7 @@ from genomeformer_cli.commands._sources import SourcesArgument, given_sources
 from genomeformer_cli.core.errors import UsageError
 
 EXAMPLE = "Example:  genomeformer generate starts.fa --model writer --bases 500 > written.fa"
+_FASTA = (".fa", ".fasta", ".fna", ".fas", ".ffn", ".txt")
 _CHOICE = "Choice of bases"
 _OF_CONTINUATION = ("bases", "num", "both_sides")
 
@@ -98,6 +100,7 @@ def command(
     from genomeformer_cli.render.sequences import fasta_record
 
     _check_purpose(context, fills=infill)
+    check_suffix(output, _FASTA)
     sampling = SamplingOptions(temperature=temperature, top_k=top_k, top_p=top_p)
     request = workflow.GenerateRequest(
         model=model,

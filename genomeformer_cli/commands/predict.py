@@ -257,7 +257,7 @@ def _write_table(
         prediction.predictor.task,
         prediction.records(reporter),
         by_base=files.by_base,
-        as_json=files.as_json,
+        as_json=files.as_json or (path is not None and path.suffix.lower() == ".json"),
     )
     first = next(lines)
     with nullcontext(data_stream()) if path is None else atomic_file(path) as out:

@@ -17,6 +17,7 @@ from genomeformer_cli.commands._options import (
     ModelOption,
     PrecisionOption,
     WorkersOption,
+    check_suffix,
     standard_output,
 )
 from genomeformer_cli.commands._sources import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from genomeformer_cli.core.workflows.sources import Look
 
 EXAMPLE = "Example:  genomeformer score promoters.fa > scores.tsv"
+_TABLES = (".tsv", ".txt")
 
 
 def command(
@@ -118,6 +120,7 @@ def command(
     from genomeformer_cli.render.plots import check_picture_path
     from genomeformer_cli.render.progress import terminal_reporter
 
+    check_suffix(output, (*_TABLES, *(workflow.VCF_SUFFIXES if vcf else ())))
     check_picture_path(plot, *([] if ism else [".html"]))
     if per_base is not None:
         check_base_file(selected, per_base, bin_width)
@@ -244,7 +247,7 @@ def _write_variants(
     from genomeformer_cli.render import rows as table
     from genomeformer_cli.render.console import data_stream
 
-    if output is not None and output.name.endswith(workflow.VCF_SUFFIXES):
+    if output is not None and output.name.lower().endswith(workflow.VCF_SUFFIXES):
         result = workflow.annotate_vcf(loaded, source, output, reporter)
     else:
         result = workflow.score_vcf(loaded, source, reporter)

@@ -208,3 +208,33 @@ def test_the_output_of_a_dash_is_standard_output(
 def test_a_folder_cannot_be_standard_output(run_cli: RunCommand, command: str) -> None:
     done = run_cli(*command.split(), "-o", "-")
     assert_failure(done, "does not fit on standard output", hint="-o result", exit_code=2)
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize(
+    ("line", "words", "hint"),
+    [
+        ("score {} -o s.bw", "unknown format of `s.bw`", "`.tsv`"),
+        ("score {} -o s.tsv.gz", "unknown format of `s.tsv.gz`", "`.tsv`"),
+        ("score {} -o s.vcf", "unknown format of `s.vcf`", "`.tsv`"),
+        ("score {} --per-base -", "cannot be `-`", "-o -"),
+        ("generate {} --infill -o g.fa.gz", "unknown format of `g.fa.gz`", "`.fa`"),
+        ("explain {} --dependencies -o e.tsv.gz", "unknown format of `e.tsv.gz`", "`.tsv`"),
+        ("embed {} --ids - -o v.npy", "cannot be `-`", "-o -"),
+        ("embed {} -o v.npy.gz", "unknown file type of `v.npy.gz`", "`.npy`"),
+    ],
+)
+def test_an_output_in_a_format_that_is_not_written_is_refused(
+    line: str,
+    words: str,
+    hint: str,
+    run_cli: RunCommand,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("x.fa").write_bytes(DNA)
+    done = run_cli(*line.format("x.fa").split(), "--model", RELEASED)
+    assert_failure(done, words, hint=hint, exit_code=2)
+    assert names_in(Path()) == ["x.fa"]

@@ -218,6 +218,13 @@ def test_parts_of_another_job_are_not_used(
     assert "starting over" in done.err
 
 
+def test_the_suffix_of_json_is_its_format(
+    run_cli: RunCommand, genome: Path, tmp_path: Path
+) -> None:
+    scan(run_cli, genome, "-o", str(tmp_path / "x.json"))
+    assert json.loads((tmp_path / "x.json").read_text())["records"]
+
+
 @pytest.mark.parametrize(
     ("line", "message", "hint"),
     [

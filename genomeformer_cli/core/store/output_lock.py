@@ -35,9 +35,14 @@ def lock_outputs(
         inputs: Files that are read; names without a file are ignored.
 
     Raises:
-        UsageError: Two of the outputs are one file, or an output is an input.
+        UsageError: Two of the outputs are one file, an output is an input, or a name is `-`.
         StoreError: Another process is writing an output, or its path is not writable.
     """
+    if Path("-") in outputs:
+        raise UsageError(
+            "an output of this command cannot be `-`",
+            hint="give it the name of a file; only the main output is `-o -`, standard output",
+        )
     paths = [output.absolute() for output in outputs if output is not None]
     for number, path in enumerate(paths):
         if path in paths[:number]:

@@ -265,7 +265,7 @@ def annotate_vcf(
         fields = score_fields(source.model)
         lines = annotate_lines(*local_vcf, fields, info_of_lines(result.scores))
         with atomic_file(output) as file:
-            if output.suffix == VCF_SUFFIXES[0]:
+            if output.suffix.lower() == VCF_SUFFIXES[0]:
                 file.writelines(lines)
             else:
                 write_bgzf(file, lines)
