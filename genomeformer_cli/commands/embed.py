@@ -25,8 +25,8 @@ from genomeformer_cli.commands._options import (
     given_settings,
     is_given,
     resolved_config,
-    standard_output,
 )
+from genomeformer_cli.commands._outputs import standard_output
 from genomeformer_cli.commands._sources import (
     BedOption,
     DownstreamOption,

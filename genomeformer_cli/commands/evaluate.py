@@ -32,9 +32,9 @@ from genomeformer_cli.commands._options import (
     ShowConfigOption,
     WorkersOption,
     given_settings,
-    named_output,
     resolved_config,
 )
+from genomeformer_cli.commands._outputs import named_output
 from genomeformer_cli.core.errors import UsageError
 
 if TYPE_CHECKING:

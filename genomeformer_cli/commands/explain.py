@@ -16,9 +16,8 @@ from genomeformer_cli.commands._options import (
     JsonOption,
     ModelOption,
     WorkersOption,
-    check_suffix,
-    standard_output,
 )
+from genomeformer_cli.commands._outputs import check_suffix, standard_output
 from genomeformer_cli.commands._sources import (
     BedOption,
     DownstreamOption,

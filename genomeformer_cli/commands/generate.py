@@ -14,10 +14,9 @@ from genomeformer_cli.commands._options import (
     DeviceOption,
     ModelOption,
     ThreadsOption,
-    check_suffix,
     is_given,
-    standard_output,
 )
+from genomeformer_cli.commands._outputs import check_suffix, standard_output
 from genomeformer_cli.commands._sources import SourcesArgument, given_sources
 from genomeformer_cli.core.errors import UsageError
 

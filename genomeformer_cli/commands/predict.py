@@ -24,8 +24,8 @@ from genomeformer_cli.commands._options import (
     ShowConfigOption,
     WorkersOption,
     show_settings,
-    standard_output,
 )
+from genomeformer_cli.commands._outputs import standard_output
 from genomeformer_cli.commands._sources import (
     BedOption,
     DownstreamOption,

@@ -16,8 +16,8 @@ from genomeformer_cli.commands._options import (
     OUTPUT_HELP,
     JsonOption,
     ReplaceOption,
-    named_output,
 )
+from genomeformer_cli.commands._outputs import named_output
 from genomeformer_cli.core.errors import UsageError
 
 EXAMPLE = "Example:  genomeformer release demo-performer --name gf-performer-char-1m -o bundle/"

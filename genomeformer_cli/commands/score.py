@@ -17,9 +17,8 @@ from genomeformer_cli.commands._options import (
     ModelOption,
     PrecisionOption,
     WorkersOption,
-    check_suffix,
-    standard_output,
 )
+from genomeformer_cli.commands._outputs import check_suffix, standard_output
 from genomeformer_cli.commands._sources import (
     BedOption,
     DownstreamOption,

@@ -16,8 +16,8 @@ from genomeformer_cli.commands._options import (
     JsonOption,
     LockOption,
     TaxonOption,
-    named_output,
 )
+from genomeformer_cli.commands._outputs import named_output
 from genomeformer_cli.core.annotation.config import (
     WindowRules,
     WrittenStrand,
