@@ -269,7 +269,7 @@ def queries_of(sequences: Sequences) -> Iterator[Query]:
     """Yield DNA or regions as sequences to compute on; DNA is numbered from 0.
 
     Raises:
-        InputError: A single sequence is given instead of several.
+        InputError: A single sequence is given instead of several, or one is not text.
         AlphabetError: A sequence holds a character that is not a nucleotide code.
     """
     if isinstance(sequences, str | bytes):
@@ -279,8 +279,13 @@ def queries_of(sequences: Sequences) -> Iterator[Query]:
     for number, sequence in enumerate(sequences):
         if isinstance(sequence, Query):
             yield sequence
-        else:
+        elif isinstance(sequence, str | bytes):
             yield Query(str(number), encode_bases(sequence, where=f"sequence {number}"))
+        else:
+            raise InputError(
+                f"sequence {number} is not text: `{sequence!r}`",
+                hint="leave rows without a sequence out, or give an empty text for them",
+            )
 
 
 def _batches(queries: Iterator[Query]) -> Iterator[tuple[list[Codes], list[TileContext]]]:

@@ -9,6 +9,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from numbers import Integral
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -166,6 +167,19 @@ def takes_table(kind: type, path: str) -> bool:
     name, _, rest = path.partition(".")
     hint = typing.get_type_hints(kind)[name]
     return takes_table(hint, rest) if rest else typing.get_origin(hint) is dict
+
+
+def check_whole(setting: str, value: object, lowest: int) -> None:
+    """Check that a number of Python code is whole and not too small; None is unset and passes.
+
+    Raises:
+        ConfigError: The value is not a whole number, or less than `lowest`.
+    """
+    if value is None:
+        return
+    if not isinstance(value, Integral):
+        raise ConfigError(f"`{setting}` cannot be `{value!r}`", hint="give a whole number")
+    check_range(setting, int(value), lowest)
 
 
 def check_range(

@@ -71,6 +71,24 @@ def test_invalid_requests_are_refused() -> None:
         model.embed(["ACGT"], pool="median")
 
 
+@pytest.mark.parametrize("cell", [None, 5, float("nan"), ["ACGT"]], ids=repr)
+def test_a_cell_that_is_not_text_is_named(cell: Any) -> None:
+    model = load(RELEASED)
+    for compute in (model.embed, model.score):
+        with pytest.raises(InputError, match="sequence 1 is not text"):
+            compute(["ACGT", cell])
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, "x"])
+@pytest.mark.parametrize("name", ["every", "window", "stride", "tokens_per_batch"])
+def test_a_number_that_cannot_be_is_named(name: str, value: Any) -> None:
+    model = load(RELEASED)
+    compute = model.score if name == "every" else model.embed
+    others = {"window": 64} if name == "stride" else {}
+    with pytest.raises(ConfigError, match=name):
+        compute(["ACGT"], **others, **{name: value})
+
+
 def test_the_module_shares_the_weights() -> None:
     model = load(RELEASED)
     module = model.module(pool="mean")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from genomeformer_cli.core.annotation.sources import RegionConfig
-from genomeformer_cli.core.configuration import check_range
+from genomeformer_cli.core.configuration import check_range, check_whole
 from genomeformer_cli.core.embedding.pools import Pool
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.formats.groups import GroupBy
@@ -54,11 +54,7 @@ class EmbedOptions:
         _check_choice(self.pool, Pool, "pooling")
         _check_choice(self.rc, Strands, "use of the other strand")
         _check_windows(self.window, self.stride)
-        if self.tokens_per_batch is not None and self.tokens_per_batch < 1:
-            raise ConfigError(
-                f"invalid batch size of {self.tokens_per_batch} tokens",
-                hint="leave `tokens_per_batch` unset, or raise it",
-            )
+        check_whole("tokens_per_batch", self.tokens_per_batch, 1)
 
     @classmethod
     def of_rule(cls, name: str) -> EmbedOptions:
@@ -182,6 +178,9 @@ def _check_windows(window: int | str | None, stride: int | None) -> None:
             f"invalid window of {window} tokens",
             hint="leave `--window` out, or raise it",
         )
+    if not isinstance(window, str):
+        check_whole("window", window, 1)
+    check_whole("stride", stride, 1)
     if stride is None:
         return
     if window is None or isinstance(window, str):

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from genomeformer_cli.core.configuration import check_whole
 from genomeformer_cli.core.embedding.windows import cut_windows
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.evaluation.token_bases import (
@@ -56,6 +57,10 @@ class ScoringOptions:
     every: int = EVERY  # Number of passes of a masked model; each pass masks one token in `every`.
     both_strands: bool = False  # Average the log-probabilities of both strands.
     only: int | None = None  # Number of the only pass to compute, modulo the passes; None: all.
+
+    def __post_init__(self) -> None:
+        check_whole("window", self.window, 1)
+        check_whole("every", self.every, 1)
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,14 @@ def _cached(name: str, store: Store) -> Path | None:
     return next((store.path(kind, name) for kind in kinds), None)
 
 
+def cached_names(store: Store) -> list[str]:
+    """Return the names of the models and runs of the cache, each once."""
+    kinds = (Kind.WEIGHTS, Kind.RUNS)
+    return list(dict.fromkeys(entry.name for kind in kinds for entry in store.entries(kind)))
+
+
 def _unknown(name: str, store: Store) -> NotInCacheError:
-    names = [entry.name for kind in (Kind.WEIGHTS, Kind.RUNS) for entry in store.entries(kind)]
+    names = cached_names(store)
     hint = (
         "the cache holds " + ", ".join(f"`{item}`" for item in names)
         if names

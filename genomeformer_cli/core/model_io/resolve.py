@@ -15,12 +15,12 @@ from pathlib import Path
 from genomeformer_cli.core.errors import NotInCacheError
 from genomeformer_cli.core.model_io.archive import SUFFIX, unpack_archive
 from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL, bundled_folder
-from genomeformer_cli.core.model_io.find import find_model
+from genomeformer_cli.core.model_io.find import cached_names, find_model
 from genomeformer_cli.core.model_io.hub_client import SCHEME, read_address
 from genomeformer_cli.core.model_io.hub_download import fetch_model
 from genomeformer_cli.core.model_io.tensors import has_weights
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.store.layout import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def has_default() -> bool:
 def _bundled(store: Store) -> Path:
     if has_default():
         return bundled_folder()
-    names = [entry.name for kind in (Kind.WEIGHTS, Kind.RUNS) for entry in store.entries(kind)]
+    names = cached_names(store)
     hint = (
         "name one with `--model`: the cache holds " + ", ".join(f"`{item}`" for item in names)
         if names

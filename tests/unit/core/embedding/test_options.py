@@ -364,7 +364,7 @@ def test_batches_without_padding_have_no_mask(monkeypatch: pytest.MonkeyPatch) -
         ({"stride": 4}, "without a window"),
         ({"window": 8, "stride": 9}, "skip bases"),
         ({"window": "half"}, "`half`"),
-        ({"tokens_per_batch": 0}, "invalid batch size"),
+        ({"tokens_per_batch": 0}, "tokens_per_batch"),
         ({"window": "whole", "layers": "1"}, "only the last layer"),
     ],
     ids=str,
