@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -199,10 +199,12 @@ def check_range(
         excluded: Bounds that are no values themselves.
 
     Raises:
-        ConfigError: The number is out of range, infinite, or NaN.
+        ConfigError: The value is not a number, out of range, infinite, or NaN.
     """
     if value is None:
         return
+    if not isinstance(value, Real):
+        raise ConfigError(f"`{setting}` cannot be `{value!r}`", hint="give a number")
     above = value > lowest if excluded in ("lowest", "both") else value >= lowest
     below = value < highest if excluded in ("highest", "both") else value <= highest
     if above and below and math.isfinite(value):

@@ -97,6 +97,13 @@ def test_the_module_shares_the_weights() -> None:
     assert sum(one.numel() for one in module.parameters()) == model.loaded.model.num_parameters
 
 
+@pytest.mark.parametrize("texts", [[], [""], ["", ""]], ids=repr)
+def test_the_module_takes_no_bases(texts: list[str]) -> None:
+    model = load(RELEASED)
+    assert model.module(pool="words")(texts).shape == (len(texts), 64 * WIDTH)
+    assert model.module(pool="none")(texts).shape == (len(texts), 0, WIDTH)
+
+
 def test_the_precision_of_a_model_is_chosen() -> None:
     exact, rounded = load("default"), load("default", precision="int8")
     assert (exact.precision, rounded.precision) == ("fp32", "int8")
@@ -177,6 +184,7 @@ def test_regions_are_sequences_with_coordinates(tmp_path: Path) -> None:
         ({"tile": 3, "feature": "CDS"}, "exclude each other"),
         ({"tile": "60"}, "`tile='60'` is not a whole number"),
         ({"tile": 6, "context": 1e3}, "`context=1000.0` is not a whole number"),
+        ({"tile": 6, "max_n": "few"}, "`regions.max_n` cannot be `'few'`"),
     ],
 )
 def test_invalid_regions_are_refused(choices: dict[str, Any], words: str, tmp_path: Path) -> None:

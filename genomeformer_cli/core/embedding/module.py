@@ -80,6 +80,9 @@ class EmbeddingModule(nn.Module):
             sequences: DNA, or token ids (B, L) from `encode`.
         """
         tokens_BL = sequences if isinstance(sequences, Tensor) else self.encode(sequences)
+        if not tokens_BL.numel():
+            shape = tokens_BL.shape if self.options.per_base else tokens_BL.shape[:1]
+            return torch.zeros(*shape, self.width, device=tokens_BL.device)
         mask_BL = padding_mask(tokens_BL, self._tokenizer.pad_id)
         features = self.model.hidden_layers(tokens_BL, mask_BL, self.layers)
         features_BLK = combine_layers(features, mean=self.options.layers == "mean")
