@@ -28,7 +28,7 @@ _BUILDERS: dict[str, Callable[[], Tokenizer]] = {
     "6-mers": lambda: build_tokenizer("kmer"),
     "6-mers, overlapping": lambda: build_tokenizer("kmer", k=6, stride=1),
     "8-mers": lambda: build_tokenizer("kmer", k=8),
-    "7-mers, stride 3": lambda: build_tokenizer("kmer", k=7, stride=3),
+    "8-mers, stride 3": lambda: build_tokenizer("kmer", k=8, stride=3),
     "byte pairs, 64": lambda: learned(64),
     "byte pairs, 400": lambda: learned(400),
 }

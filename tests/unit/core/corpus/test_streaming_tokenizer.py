@@ -137,7 +137,7 @@ def _peaks_mb(name: str, *num_blocks: int) -> list[float]:
     return [float(line) for line in done.out.split()]
 
 
-@pytest.mark.parametrize("name", ["char", "6-mers", "7-mers, stride 3", "byte pairs, 400"])
+@pytest.mark.parametrize("name", ["char", "6-mers", "8-mers, stride 3", "byte pairs, 400"])
 def test_a_longer_record_takes_no_more_memory(name: str) -> None:
     """12 MB and 3 MB: held whole, the bases alone would be 9 MB more, their ids as much again."""
     short, long = _peaks_mb(name, 3, 12)
