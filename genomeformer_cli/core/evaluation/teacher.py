@@ -36,12 +36,11 @@ from genomeformer_cli.core.models.protocol import Direction, Model
 from genomeformer_cli.core.objectives.distillation import TeacherConfig, TeacherTargets, soften
 from genomeformer_cli.core.objectives.loss import Examples
 from genomeformer_cli.core.objectives.registry import objective_for
-from genomeformer_cli.core.sequence import NUM_REAL_BASES, encode_bases
+from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, encode_bases
 from genomeformer_cli.core.tokenizers.protocol import OrderedTokenizer
 from genomeformer_cli.core.tokenizers.token_lengths import token_layout
 
 _LN2 = float(np.log(2))
-_BASES = "ACGTN"
 
 
 class Teacher:
@@ -70,7 +69,7 @@ class Teacher:
         self._loaded, self._tokenizer, self._config = loaded, tokenizer, config
         self._model = loaded.model.eval().requires_grad_(requires_grad=False)
         self._student: Direction = student.config.direction
-        self._is_alike = loaded.tokenizer.tokens == tokenizer.tokens
+        self._shares_vocabulary = loaded.tokenizer.tokens == tokenizer.tokens
         self._check(student)
         self.projection: nn.Linear | None = None
         widths = (student.feature_width, self._model.feature_width)
@@ -82,11 +81,11 @@ class Teacher:
     @cached_property
     def _is_by_base(self) -> bool:
         """True if each token of the teacher is one base or a token of the corpus."""
-        return self._is_alike or TokenBases(self._loaded.tokenizer).cut is Cut.BASES
+        return self._shares_vocabulary or TokenBases(self._loaded.tokenizer).cut is Cut.BASES
 
     def _check(self, student: Model) -> None:
         teacher = self._model.config
-        if not self._is_alike:
+        if not self._shares_vocabulary:
             check_single_bases(self._loaded)
             if not self._tokenizer.one_token_per_base:
                 raise ConfigError(
@@ -94,7 +93,7 @@ class Teacher:
                     hint="tokenize with `--tokenizer char`, or with the vocabulary of the teacher",
                 )
         hides = objective_for(teacher.direction).hides_targets
-        is_seen = self._is_alike and token_layout(self._tokenizer).overlaps
+        is_seen = self._shares_vocabulary and token_layout(self._tokenizer).overlaps
         if hides and is_seen and self._student != "bidirectional":
             raise ConfigError(
                 "a masked teacher of overlapping k-mers would see the neighbours of each token",
@@ -180,11 +179,11 @@ class Teacher:
     @cached_property
     def _teacher_ids(self) -> Tensor:
         """Ids of the teacher for the ids of the corpus."""
-        if self._is_alike:
+        if self._shares_vocabulary:
             return torch.arange(len(self._tokenizer.tokens))
         own = self._loaded.tokenizer
         unknown, *_ = own.encode(encode_bases("N")).tolist()
-        by_base = {base: int(own.encode(encode_bases(base))[0]) for base in _BASES}
+        by_base = {base: int(own.encode(encode_bases(base))[0]) for base in BASES}
         ids = [by_base.get(token, unknown) for token in self._tokenizer.tokens]
         ids[self._tokenizer.pad_id] = own.pad_id
         return torch.tensor(ids)

@@ -15,7 +15,7 @@ from genomeformer_cli.core.attention.kernels.chunked_scan import filled, padding
 from genomeformer_cli.core.attention.kernels.feature_maps import FeatureMap
 from genomeformer_cli.core.attention.kernels.fused import fused_dtype
 
-WHOLE = slice(None)
+_WHOLE = slice(None)
 
 
 def fused_causal_scan(
@@ -35,15 +35,17 @@ def fused_causal_scan(
     Returns:
         Output (B, H, L, D) and the sums after the tokens.
     """
-    dtype, padding_B1L1 = fused_dtype(qkv[0]), padding_of(mask_BL, WHOLE)
+    dtype, padding_B1L1 = fused_dtype(qkv[0]), padding_of(mask_BL, _WHOLE)
     with torch.autocast(qkv[0].device.type, enabled=False):
         q, k, v = (filled(x, padding_B1L1).to(working_dtype(x)) for x in qkv)
         phi_q_BHLF = feature_map.queries(q).to(dtype)
         phi_k_BHLF = filled(feature_map.keys(k), padding_B1L1).to(dtype)
-        above_BHLD, kv_BHFD = _simple_gla(phi_q_BHLF, phi_k_BHLF, v.to(dtype), None, sums[0], 1.0)
+        numerator_BHLD, kv_BHFD = _simple_gla(
+            phi_q_BHLF, phi_k_BHLF, v.to(dtype), None, sums[0], 1.0
+        )
         z_BHLF = phi_k_BHLF.to(sums[1].dtype).cumsum(dim=2) + sums[1][:, :, None]
-        below_BHL1 = (phi_q_BHLF * z_BHLF).sum(dim=-1, keepdim=True)
-        out_BHLD = above_BHLD / below_BHL1.clamp_min(feature_map.smallest_sum)
+        denominator_BHL1 = (phi_q_BHLF * z_BHLF).sum(dim=-1, keepdim=True)
+        out_BHLD = numerator_BHLD / denominator_BHL1.clamp_min(feature_map.smallest_sum)
     return out_BHLD.to(qkv[2].dtype), (kv_BHFD, z_BHLF[:, :, -1])
 
 
@@ -102,7 +104,7 @@ def _inputs(
     qkv: tuple[Tensor, Tensor, Tensor], mask_BL: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Replace padding by zeros, and convert to the dtype of the products."""
-    padding_B1L1, dtype = padding_of(mask_BL, WHOLE), fused_dtype(qkv[0])
+    padding_B1L1, dtype = padding_of(mask_BL, _WHOLE), fused_dtype(qkv[0])
     q, k, v = (filled(x, padding_B1L1).to(dtype) for x in qkv)
     return q, k, v
 
