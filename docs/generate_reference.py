@@ -52,6 +52,8 @@ AROUND = (
         "docs/",
         "install, quick start, guides, concepts, reference (generated), experiments, develop, adr",
     ),
+    ("packaging/", "recipes of bioconda, Docker, Apptainer and Galaxy"),
+    ("workflows/", "pipelines of Snakemake and Nextflow"),
     ("releases/", "released models that are too large for the package"),
     ("scripts/", "the demo that `make demo` runs"),
     ("Makefile", "every step of a developer or of CI"),

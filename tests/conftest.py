@@ -71,6 +71,19 @@ def without_waiting_for_disks() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def checkout_without_new_files() -> Iterator[None]:
+    """Fail if a test wrote into the folder that the tests were started in."""
+
+    def names() -> set[str]:
+        return {path.name for path in Path().iterdir() if not path.name.startswith((".", "__"))}
+
+    folder, before = Path.cwd(), names()
+    yield
+    os.chdir(folder)
+    assert not names() - before, "a test wrote into the working folder: `monkeypatch.chdir` first"
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Undo the number of threads that a command set: it would slow down all later tests."""

@@ -35,7 +35,7 @@ def reading_commands(folder: Path) -> dict[str, tuple[str, ...]]:
         "embed": ("embed", "--genome", GENOME, "--tile", "500", "--model", RUN, "-o", out),
         "score": ("score", GENOME, "--model", RELEASED),
         "evaluate": ("evaluate", RUN, "-o", str(folder / "report"), "--json"),
-        "tokenize": ("tokenize", "--stats", "--name", CORPUS),
+        "tokenize": ("tokenize", "--stats", "--name", CORPUS, "--plot", str(folder / "x.png")),
         "cache": ("cache", "verify"),
         "release": ("release", "--verify", str(Store().path(Kind.WEIGHTS, RELEASED))),
     }

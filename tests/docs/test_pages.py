@@ -104,3 +104,11 @@ def test_the_table_of_layers_is_that_of_the_import_contracts() -> None:
     rows = re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE)
     found = [sorted(re.findall(r"`([\w.]+)`", row)) for row in rows]
     assert found == [sorted(line) for line in layers]
+
+
+def test_the_tree_has_every_folder() -> None:
+    tree = (ROOT / "docs" / "develop" / "tree.md").read_text(encoding="utf-8")
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+    folders = [path.name + "/" for path in ROOT.iterdir() if path.is_dir()]
+    shown = [name for name in folders if not name.startswith((".", "__")) and name not in ignored]
+    assert [name for name in shown if f"\n{name} " not in tree] == []
