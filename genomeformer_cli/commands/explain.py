@@ -212,8 +212,8 @@ _Writer = Callable[[Iterable[Any], Path], Generator[Any, None, bool]]
 class _Job(Protocol):
     """Explanation of sequences, and the forms in which it is written."""
 
-    columns: tuple[str, ...]
-    writers: dict[str, _Writer]
+    columns: tuple[str, ...]  # Headings of the table.
+    writers: dict[str, _Writer]  # Writers of files other than tables, by suffix.
 
     def records(self, look: Look, noun: str) -> Iterator[Any]: ...
 
@@ -223,7 +223,7 @@ class _Job(Protocol):
 
 
 class _Maps:
-    """Dependency maps."""
+    """Job of `--dependencies`: one map per sequence."""
 
     def __init__(self, request: ExplainRequest, reporter: Reporter) -> None:
         from genomeformer_cli.core.workflows import explain
@@ -245,7 +245,7 @@ class _Maps:
 
 
 class _Attributions:
-    """Attributions."""
+    """Job of `--attribution`: shares of the bases of each sequence."""
 
     def __init__(
         self, request: ExplainRequest, method: str, target: str | None, reporter: Reporter
@@ -276,7 +276,7 @@ class _Attributions:
 
 
 class _Motifs:
-    """Motifs of attributions, and those of the random twin."""
+    """Job of `--motifs`: motifs of the model, then those of its random twin."""
 
     def __init__(
         self,

@@ -112,9 +112,15 @@ def test_a_bundle_names_its_recommended_vectors(
         assert embed(*recommended) == embed(*explicit)
     missing = run_cli("embed", str(promoters), "--model", "rules", "--pool", "auto:motif")
     assert_failure(missing, "recommends no pooling `auto:motif`", exit_code=2)
-    for wrong in ("nowhere=1:bins", "placed=1", "auto=99:mean", "auto=1:median"):
+    for wrong, words in {
+        "nowhere=1:bins": "invalid or repeated recommendation",
+        "placed=1": "invalid or repeated recommendation",
+        "auto=99:mean": "the model has layers 0 to",
+        "auto=1:median": "unknown pooling `median`",
+        "auto=1:none": "unknown pooling `none`",
+    }.items():
         refused = run_cli("release", RUN, "--name", "other", "--layers", wrong)
-        assert refused.exit_code == 2
+        assert_failure(refused, words, exit_code=2)
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum here")

@@ -8,7 +8,7 @@ Orders 0 to K are interpolated by Dirichlet back-off: p_k = (n_k + a p_{k-1}) / 
 p_{-1} uniform (MacKay and Peto 1995, "A hierarchical Dirichlet language model", equation 12).
 Orders with too many contexts for a table are counted for the queries alone, see `wide_counts`. The
 training sequences of each group are counted by themselves as well. Group and order are selected on
-the queries themselves, which favours the counts.
+the queries themselves, which favours the counts, unless other queries are given.
 Shape letters: N positions, K order, W windows, L window length.
 """
 

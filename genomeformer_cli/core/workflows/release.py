@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.options import EmbedOptions
+from genomeformer_cli.core.embedding.pools import Pool
 from genomeformer_cli.core.errors import InputError, UsageError
 from genomeformer_cli.core.evaluation.masked_queries import make_queries
 from genomeformer_cli.core.genomes.lockfile import row_of
@@ -229,6 +231,8 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Prep
 
 def _check(request: ReleaseRequest) -> None:
     """Check the request before any work."""
+    for rule in request.layers.rules.values():
+        EmbedOptions(pool=cast(Pool, rule.pool))
     if request.onnx:
         need_onnx()
     if request.sign is not None:
