@@ -151,6 +151,15 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def short_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train the networks beside fine-tuned models for one pass over their rows."""
+    from genomeformer_cli.core.finetuning import network_training
+
+    monkeypatch.setattr(network_training, "MAX_EPOCHS", 1)
+    monkeypatch.setattr(network_training, "_NUM_VALIDATIONS", 1)
+
+
+@pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     """`golden("flags.txt", text)`: the text is what the file says; `make golden` makes it so."""
 

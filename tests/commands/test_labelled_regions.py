@@ -123,7 +123,7 @@ def test_records_of_another_genome_are_refused(genome: NamedFile, tmp_path: Path
         read_labelled_regions(path, COLUMNS, genome)
 
 
-@pytest.mark.usefixtures("trained")
+@pytest.mark.usefixtures("trained", "short_networks")
 def test_commands_take_regions(genome: NamedFile, tmp_path: Path, run_cli: RunCommand) -> None:
     path = tmp_path / "regions.bed"
     path.write_text(bed_text(rows(60)), encoding="utf-8")

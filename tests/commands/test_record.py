@@ -154,7 +154,7 @@ WRITING = {
         ),
     ],
 )
-@pytest.mark.usefixtures("one_process")
+@pytest.mark.usefixtures("one_process", "short_networks")
 def test_entries_of_the_cache_are_recorded(
     name: str, run_cli: RunCommand, trained: Path, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from tests.models import RELEASED, WIDTH
 h5py: Any = import_module("h5py")
 pq: Any = import_module("pyarrow.parquet")
 
-pytestmark = pytest.mark.usefixtures("trained")
+pytestmark = pytest.mark.usefixtures("trained", "short_networks")
 
 PHAGE = "NC_001422.1"
 MODEL = ("--model", RELEASED)

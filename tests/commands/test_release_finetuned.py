@@ -16,7 +16,7 @@ from tests.models import RELEASED, RUN
 from tests.published_folders import write_published
 
 pytestmark = [
-    pytest.mark.usefixtures("one_process"),
+    pytest.mark.usefixtures("one_process", "short_networks"),
     # The Hub's client sends files by an argument that its HTTP library renamed.
     pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
 ]

@@ -18,6 +18,7 @@ from genomeformer_cli.core.model_io.model_folder import read_model, whole_tensor
 from genomeformer_cli.core.model_io.tensors import write_tensors
 from genomeformer_cli.core.model_io.training_state import AVERAGE_FILE
 from genomeformer_cli.core.store.seal import seal
+from genomeformer_cli.core.workflows import release_publish
 from tests.bundles import make_bundle
 from tests.cli import RunCommand, run_fresh
 from tests.failures import assert_failure
@@ -289,9 +290,20 @@ def test_a_bundle_is_verified_in_place(
 
 
 @pytest.mark.usefixtures("one_process")
+@pytest.mark.parametrize("is_exported", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_bundle_is_copied_with_an_onnx_file_and_stays_as_it_is(
-    run_cli: RunCommand, trained: Path, tmp_path: Path
+    run_cli: RunCommand,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_exported: bool,
 ) -> None:
+    if not is_exported:
+        # Tests of `core/release/onnx_export.py` export models.
+        monkeypatch.setattr(
+            release_publish, "export_onnx", lambda loaded, path: path.write_bytes(b"graph")
+        )
     before, output = everything_in(trained), tmp_path / "with"
     done = run_cli("release", f"weights/{RELEASED}", "--onnx", "-o", str(output), "--json")
     assert done.exit_code == 0, done.err

@@ -26,6 +26,10 @@ _PIECE = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 
+_LOOP = re.compile(
+    r"for (?P<name>\w+) in (?P<words>[^;$*]+); do (?P<command>genomeformer [^;]+); done"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
@@ -84,7 +88,18 @@ def _check_mark(path: Path, line: int, mark: str, rest: str) -> None:
 def _read_shell(body: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     for text in body.replace("\\\n", " ").splitlines():
         if text.strip() and not text.lstrip().startswith("#"):
-            yield text.strip(), ()
+            for command in _unrolled(text.strip()):
+                yield command, ()
+
+
+def _unrolled(text: str) -> Iterator[str]:
+    """Yield the commands of a loop over words; any other line as it is."""
+    loop = _LOOP.fullmatch(text)
+    if loop is None:
+        yield text
+        return
+    for word in loop["words"].split():
+        yield loop["command"].replace(f"${loop['name']}", word)
 
 
 def _read_console(body: str) -> Iterator[tuple[str, tuple[str, ...]]]:

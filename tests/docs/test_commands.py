@@ -20,7 +20,6 @@ import typer.main
 from typer import Exit
 
 from genomeformer_cli.app import app
-from genomeformer_cli.core.finetuning import network_training
 from tests.cli import RunCommand
 from tests.docs.blocks import Command, commands_of, invocation_of, missing_lines
 from tests.mini_ncbi.server import MiniNcbi
@@ -57,13 +56,6 @@ def ncbi(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv("GENOMEFORMER_BASE_URL", server.base_url)
         monkeypatch.setenv("GENOMEFORMER_FTP_URL", server.url)
         yield
-
-
-@pytest.fixture
-def short_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train the networks beside fine-tuned models for one pass over their rows."""
-    monkeypatch.setattr(network_training, "MAX_EPOCHS", 1)
-    monkeypatch.setattr(network_training, "_NUM_VALIDATIONS", 1)
 
 
 @pytest.fixture

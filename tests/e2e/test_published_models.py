@@ -169,7 +169,7 @@ def labelled(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("one_process")
+@pytest.mark.usefixtures("one_process", "short_networks")
 @pytest.mark.parametrize("name", by_default(*ONE_OF_EACH_CUT))
 def test_fine_tuned_models_predict_and_are_released(
     name: str, run_cli: RunCommand, tmp_path: Path, labelled: Path

@@ -84,7 +84,7 @@ COMMANDS = {
     ),
     "explain": Command(
         line=(
-            *("explain", "x.fa", "--tile", "30", "--dependencies", "--model", "released"),
+            *("explain", "gaps.fa", "--tile", "30", "--dependencies", "--model", "released"),
             *("-o", "e.tsv", *CPU),
         )
     ),

@@ -201,6 +201,7 @@ def test_regions_of_standard_input_can_be_read_again(monkeypatch: pytest.MonkeyP
     assert len([*chosen, *chosen]) == 2 * len(TEXTS)
 
 
+@pytest.mark.usefixtures("short_networks")
 def test_a_tuned_model_predicts_as_the_command_does(tmp_path: Path, run_cli: RunCommand) -> None:
     table = tmp_path / "t.tsv"
     rows = [f"{random_dna(20, n)}\t{'xy'[n % 2]}\n" for n in range(40)]
