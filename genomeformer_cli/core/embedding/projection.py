@@ -1,9 +1,10 @@
-"""Projection of rows onto a plane: principal components by NumPy, or UMAP if installed."""
+"""Projection of rows onto a plane: principal components, or UMAP if installed."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy.typing as npt
 from genomeformer_cli.core.embedding.options import PlotMethod
 from genomeformer_cli.core.errors import InputError, MissingExtraError
 
-_ROWS_PER_CHUNK = 1 << 14
+_NUMBERS_PER_CHUNK = 1 << 22
+_WIDEST_DENSE = 1 << 11  # Widest vectors with a covariance in memory.
 
 
 @dataclass(frozen=True)
@@ -68,31 +70,55 @@ def project(rows: npt.NDArray[Any], method: PlotMethod = "pca") -> Projection:
 
 
 def _chunks(rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-    return [rows[start : start + _ROWS_PER_CHUNK] for start in range(0, len(rows), _ROWS_PER_CHUNK)]
+    size = max(_NUMBERS_PER_CHUNK // max(rows.shape[1], 1), 1)
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def _principal(
     rows: npt.NDArray[Any], is_finite: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return points and variance fractions from the covariance, accumulated in chunks of rows."""
-    chunks = [
-        (chunk, is_finite[start : start + _ROWS_PER_CHUNK])
-        for chunk, start in zip(_chunks(rows), range(0, len(rows), _ROWS_PER_CHUNK), strict=True)
-    ]
-    mean = (
-        sum(chunk[is_finite].sum(axis=0, dtype=np.float64) for chunk, is_finite in chunks)
-        / is_finite.sum()
-    )
-    covariance = np.zeros((rows.shape[1], rows.shape[1]))
-    for chunk, is_finite in chunks:
-        centred = chunk[is_finite].astype(np.float64) - mean
-        covariance += centred.T @ centred
-    variances, vectors = np.linalg.eigh(covariance)
+    """Return points and variance fractions, from chunks of rows."""
+    mean = sum(chunk.sum(axis=0, dtype=np.float64) for chunk in _finite_chunks(rows, is_finite))
+    mean = mean / is_finite.sum()
+
+    def centred_chunks() -> Iterator[npt.NDArray[np.float64]]:
+        return (chunk - mean for chunk in _finite_chunks(rows, is_finite))
+
+    width = rows.shape[1]
+    total = sum(float(np.square(centred).sum()) for centred in centred_chunks())
+    if not total:
+        return np.zeros((int(is_finite.sum()), 2)), np.zeros(2)
+    if width <= _WIDEST_DENSE:
+        covariance = np.zeros((width, width))
+        for centred in centred_chunks():
+            covariance += centred.T @ centred
+        variances, vectors = np.linalg.eigh(covariance)
+    else:
+        from scipy.sparse.linalg import LinearOperator, eigsh
+
+        # The covariance of wide vectors takes gigabytes, and all its eigenvectors hours.
+        def covariance_times(x_K: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            return sum(
+                (centred.T @ (centred @ x_K) for centred in centred_chunks()), np.zeros(width)
+            )
+
+        operator = LinearOperator((width, width), matvec=covariance_times, dtype=np.float64)
+        variances, vectors = eigsh(operator, k=2, v0=np.random.default_rng(0).normal(size=width))
     axes = vectors[:, ::-1][:, :2]
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
-    shares = variances[::-1][:2] / max(float(variances.sum()), 1e-300)
-    points = np.concatenate([(chunk[is_finite] - mean) @ axes for chunk, is_finite in chunks])
+    shares = variances[::-1][:2] / total
+    points = np.concatenate([centred @ axes for centred in centred_chunks()])
     if points.shape[1] < 2:
         points = np.pad(points, ((0, 0), (0, 1)))
         shares = np.pad(shares, (0, 1))
     return points, shares
+
+
+def _finite_chunks(
+    rows: npt.NDArray[Any], is_finite: npt.NDArray[np.bool_]
+) -> Iterator[npt.NDArray[np.float64]]:
+    """Yield the finite rows of each chunk."""
+    start = 0
+    for chunk in _chunks(rows):
+        yield chunk[is_finite[start : start + len(chunk)]].astype(np.float64)
+        start += len(chunk)
