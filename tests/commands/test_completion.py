@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -15,15 +16,27 @@ from genomeformer_cli.core.tokenizers.files import tokenizer_names
 from genomeformer_cli.core.training.presets import PRESETS
 from tests.cli import run_python
 
-# Completes a line; the last line of stderr is True if torch was imported.
+# Completes lines, each as its environment says; stderr is True if torch was imported.
 PROBE = """
-import sys
+import json, os, sys
 from genomeformer_cli.app import app
-try:
-    app(prog_name="genomeformer")
-finally:
-    sys.stderr.write(str("torch" in sys.modules))
+for environment in json.loads(sys.argv[1]):
+    os.environ.update(environment)
+    try:
+        app(prog_name="genomeformer")
+    except SystemExit:
+        sys.stdout.write("\\x1e")
+sys.stderr.write(str("torch" in sys.modules))
 """
+LINES = {
+    "pretrain --preset ti": ["tiny"],
+    "compare demo --attention softmax,perf": ["softmax,performer"],
+    "embed --model ": ["default", "demo", "trial"],
+    "tokenize --genome NC": ["NC_1", "NC_2"],
+    "tokenize --all --holdout NC_2": ["NC_2"],
+    "embed NC_": ["NC_1", "NC_2"],
+    "compare demo --variant obj": [f"objective={name}" for name in OBJECTIVES],
+}
 
 
 @pytest.fixture
@@ -36,37 +49,30 @@ def filled(cache_home: Path) -> Path:
     return cache_home
 
 
-def complete(line: str, shell: str) -> list[str]:
+def environment_of(line: str, shell: str) -> dict[str, str]:
+    """Return the variables with which a shell asks for the names that end a line."""
     words = f"genomeformer {line}"
-    environment = {"_GENOMEFORMER_COMPLETE": f"complete_{shell}"}
+    variables = {"_GENOMEFORMER_COMPLETE": f"complete_{shell}"}
     if shell == "bash":
-        environment |= {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
-    else:
-        environment |= {"_TYPER_COMPLETE_ARGS": words}
-    done = run_python("-c", PROBE, environment=environment)
+        return {**variables, "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    return {**variables, "_TYPER_COMPLETE_ARGS": words}
+
+
+def complete(shell: str, *lines: str) -> list[list[str]]:
+    """Complete lines in one fresh process."""
+    environments = [environment_of(line, shell) for line in lines]
+    done = run_python("-c", PROBE, json.dumps(environments))
     assert done.err == "False", done.err
+    answers = done.out.split("\x1e")[:-1]
     if shell == "bash":
-        return done.out.split()
-    return re.findall(r'"([^"]+)"', done.out)
+        return [answer.split() for answer in answers]
+    return [re.findall(r'"([^"]+)"', answer) for answer in answers]
 
 
+@pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
-@pytest.mark.parametrize(
-    ("line", "names"),
-    [
-        ("pretrain --preset ti", ["tiny"]),
-        ("compare demo --attention softmax,perf", ["softmax,performer"]),
-        ("embed --model ", ["default", "demo", "trial"]),
-        ("tokenize --genome NC", ["NC_1", "NC_2"]),
-        ("tokenize --all --holdout NC_2", ["NC_2"]),
-        ("embed NC_", ["NC_1", "NC_2"]),
-        ("compare demo --variant obj", [f"objective={name}" for name in OBJECTIVES]),
-    ],
-)
-def test_shells_complete_names_without_torch(
-    line: str, names: list[str], shell: str, filled: Path
-) -> None:
-    assert complete(line, shell) == names
+def test_shells_complete_names_without_torch(shell: str) -> None:
+    assert dict(zip(LINES, complete(shell, *LINES), strict=True)) == LINES
 
 
 @pytest.mark.usefixtures("filled")
@@ -93,8 +99,8 @@ def test_known_models_are_completed_by_their_addresses() -> None:
     assert completion.complete_known_models("hyena")[0] == "hyenadna"
     # A colon separates a description in zsh.
     line = "embed --model hf://songlab/gpn-b"
-    assert complete(line, "zsh") == [r"hf\\://songlab/gpn-brassicales"]
-    assert complete(line, "bash") == ["hf://songlab/gpn-brassicales"]
+    assert complete("zsh", line) == [[r"hf\\://songlab/gpn-brassicales"]]
+    assert complete("bash", line) == [["hf://songlab/gpn-brassicales"]]
 
 
 @pytest.mark.usefixtures("filled")

@@ -44,8 +44,9 @@ def records(draw: st.DrawFn) -> dict[str, str]:
     return found
 
 
+# Every example writes a corpus: not with 65,000 tokens.
 @settings(repeatable, max_examples=repeatable.max_examples // 8)
-@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("name", [name for name in TOKENIZERS if not name.startswith("8-mers")])
 @given(
     sequences=records(),
     by=st.sampled_from([SplitBy.AUTO, SplitBy.TAIL, SplitBy.RECORD]),
