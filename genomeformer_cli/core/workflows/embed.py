@@ -117,6 +117,8 @@ def embed_sequences(
             ),
         )
         consequence = "it has no row of numbers" if request.choices.per_base else "row {} is NaN"
+        if request.group is not None:
+            consequence = "it has no weight in its group"
         warn_of([f"{why}: {consequence.format(row)}" for row, why in look.odd], "records", reporter)
         if request.resume and look.identities is None:
             raise UsageError(
