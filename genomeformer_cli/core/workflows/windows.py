@@ -229,7 +229,7 @@ def _own(annotation: Path, fasta: Path | None, selected: list[tuple[Genome, Path
 def _warn_of_lengths(rules: WindowRules, reporter: Reporter) -> None:
     lengths = {label: rules.length_of(label) for label in rules.labels}
     if len(set(lengths.values())) > 1:
-        text = ", ".join(f"{label} {length}" for label, length in lengths.items())
+        text = ", ".join(f"{label} {length:,}" for label, length in lengths.items())
         reporter.warn(
             f"window lengths differ between classes, so a model can classify by length: {text} "
             "bases"
