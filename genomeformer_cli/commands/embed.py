@@ -199,14 +199,14 @@ def command(
     from genomeformer_cli.core.proposals import count_noun
 
     text = f"{output}: {count_noun(result.rows, 'row')} of {result.width}"
-    display_name = {
+    document = {
         "output": output,
         "rows": result.rows,
         "width": result.width,
         "model": result.model,
         "precision": result.precision,
     }
-    show(display_name, text, as_json=as_json)
+    show(document, text, as_json=as_json)
 
 
 def _merge(context: Context, output: Path | None, *, as_json: bool) -> None:
