@@ -35,12 +35,12 @@ class HiddenTokens:
     ids_T: Numbers  # Token ids.
     hidden: slice  # Predicted tokens, masked together.
     query: TokenQuery | None = None  # Predicted base of an overlapping token.
-    asked: int = 0  # Index of the token that is asked for the base.
+    token_index: int = 0  # Index of the token whose logits give the base.
 
     @property
     def predicted(self) -> slice:
         """Tokens whose logits are needed."""
-        return self.hidden if self.query is None else slice(self.asked, self.asked + 1)
+        return self.hidden if self.query is None else slice(self.token_index, self.token_index + 1)
 
 
 Question = tuple[HiddenTokens, HiddenTokens]
@@ -60,7 +60,9 @@ def masked_log_odds(
             continue
         (ref, ref_logits), (alt, alt_logits) = ((hidden, next(logits)) for hidden in question)
         if ref.query is not None:
-            log2_R = bases.log2_of_base(ref_logits, ref.ids_T[ref.asked : ref.asked + 1], ref.query)
+            log2_R = bases.log2_of_base(
+                ref_logits, ref.ids_T[ref.token_index : ref.token_index + 1], ref.query
+            )
             odds.append(float(log2_R[0, pair.alt[pair.first]] - log2_R[0, pair.ref[pair.first]]))
             continue
         odds.append(token_sum(bases, alt, alt_logits) - token_sum(bases, ref, ref_logits))
