@@ -23,6 +23,8 @@ from tests.small_runs import config
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from genomeformer_cli.core.workflows.pretrain import PretrainResult
+
 __all__ = ["config", "hub", "trained", "trained_cache"]
 
 # A time limit per example would make tests fail on a busy machine. `make test-all` takes the
@@ -157,6 +159,19 @@ def short_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(network_training, "MAX_EPOCHS", 1)
     monkeypatch.setattr(network_training, "_NUM_VALIDATIONS", 1)
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write empty files instead of the pictures of runs, which take as long as a small run."""
+    from genomeformer_cli.render import plots
+
+    def plot(result: PretrainResult) -> Path:
+        path = result.folder / plots.LOSS_FILE
+        path.touch()
+        return path
+
+    monkeypatch.setattr(plots, "plot_loss", plot)
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ TINY = ("--set", "model.width=8", "--set", "model.depth=1", "--set", "model.num_
 
 
 @pytest.fixture
-def writer(run_cli: RunCommand) -> str:
+def writer(run_cli: RunCommand, without_pictures: None) -> str:
+    del without_pictures
     done = run_cli(
         *("pretrain", "--corpus", CORPUS, "--name", WRITER, "--steps", "1", *TINY),
         *("--objective", "causal", "--attention", "softmax", "--set", "model.context=32"),

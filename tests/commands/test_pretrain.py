@@ -34,6 +34,7 @@ TOKENIZERS = {
 
 @pytest.mark.parametrize("tokens", TOKENIZERS)
 @pytest.mark.parametrize("objective", ["masked", "causal"])
+@pytest.mark.usefixtures("without_pictures")
 def test_models_of_any_tokens_are_scored_per_base(
     tokens: str, objective: str, run_cli: RunCommand, config: str
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_run_with_a_step_that_was_no_number_is_drawn_too(
     assert "picture: " in done.err
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_every_option_is_part_of_the_configuration(
     run_cli: RunCommand, config: str, cache_home: Path
 ) -> None:
@@ -119,6 +121,7 @@ def test_every_option_is_part_of_the_configuration(
     assert run["compute"] == {"precision": "fp32", "compile": "off", "kernels": "auto"}
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_what_was_chosen_stays_with_the_run(
     run_cli: RunCommand, config: str, cache_home: Path
 ) -> None:
@@ -131,6 +134,7 @@ def test_what_was_chosen_stays_with_the_run(
     assert json.loads((cache_home / "trials.json").read_text())
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_slim_fills_the_budget_with_slices(
     run_cli: RunCommand, config: str, cache_home: Path
 ) -> None:
@@ -165,6 +169,7 @@ def test_slim_fills_the_budget_with_slices(
         (["--set", "training.optimizer=muon"], "training.optimizer: adamw -> muon"),
     ],
 )
+@pytest.mark.usefixtures("without_pictures")
 def test_a_run_of_something_else_is_refused_and_the_difference_named(
     change: list[str], words: str, run_cli: RunCommand, config: str
 ) -> None:
@@ -241,6 +246,7 @@ def test_presets_list_their_cost(run_cli: RunCommand) -> None:
 
 
 @pytest.mark.parametrize("objective", ["masked", "causal", "surrounding"])
+@pytest.mark.usefixtures("without_pictures")
 def test_a_model_of_patches_is_trained_and_embeds(
     objective: str, run_cli: RunCommand, config: str
 ) -> None:
@@ -257,6 +263,7 @@ def test_a_model_of_patches_is_trained_and_embeds(
     assert np.isfinite(vectors).all()
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_run_starts_from_the_weights_of_another(
     run_cli: RunCommand, config: str, cache_home: Path
 ) -> None:

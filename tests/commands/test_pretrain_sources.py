@@ -14,6 +14,8 @@ from tests.cli import RunCommand
 from tests.failures import assert_failure
 from tests.small_runs import BASE, corpus
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 def test_a_mixture_is_recorded_reported_and_resumed(
     run_cli: RunCommand, config: str, cache_home: Path, tmp_path: Path

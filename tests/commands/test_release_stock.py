@@ -33,7 +33,7 @@ FORMS = {
 }
 SEQUENCE = "ACGTTGCATTACGGAACCTAACGTTGCANTTACGGAACCTA"
 
-pytestmark = pytest.mark.usefixtures("trained")
+pytestmark = pytest.mark.usefixtures("trained", "without_pictures")
 
 
 def train(run_cli: RunCommand, *options: str) -> None:

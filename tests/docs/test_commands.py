@@ -151,7 +151,7 @@ def test_every_command_parses(path: Path) -> None:
                 raise AssertionError(f"{command}: {failure}") from failure
 
 
-@pytest.mark.usefixtures("ncbi", "one_process", "short_networks")
+@pytest.mark.usefixtures("ncbi", "one_process", "short_networks", "without_pictures")
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_page_runs(path: Path, scratch: Path, run_cli: RunCommand) -> None:
     for command in commands_of(path):
