@@ -5,10 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
+from genomeformer_cli.core.reporting import SilentReporter
+from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.workflows.tokenize import TokenizeRequest, tokenize_genomes
 from tests.cli import RunCommand, run_python
 from tests.conftest import Golden
 from tests.failures import assert_failure
@@ -31,11 +36,22 @@ def samples(run_cli: RunCommand, cache_home: Path) -> Path:
     return cache_home
 
 
+@pytest.fixture(scope="module")
+def cache_of_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with a corpus of byte pairs, made once."""
+    store = Store(tmp_path_factory.mktemp("pairs") / "cache")
+    for genome in sample_genomes():
+        install_sample(genome, store=store)
+    request = TokenizeRequest(
+        name="pairs", genomes=PHAGES[1::2], tokenizer="bpe", settings={"vocab_size": 64}
+    )
+    tokenize_genomes(request, reporter=SilentReporter(), store=store)
+    return store.root
+
+
 @pytest.fixture
-def pairs(run_cli: RunCommand, samples: Path) -> Path:
-    line = ("tokenize", *PHAGES, "--name", "pairs", "--tokenizer", "bpe", "--vocab-size", "64")
-    assert run_cli(*line).exit_code == 0
-    return samples
+def pairs(cache_of_pairs: Path, cache_home: Path) -> Path:
+    return Path(shutil.copytree(cache_of_pairs, cache_home))
 
 
 def test_how_it_is_cut_without_colour(
