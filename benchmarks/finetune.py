@@ -43,7 +43,7 @@ from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.devices import choose_device
 
-# What matters most comes first.
+# The most important tasks come first.
 TASKS = (
     *("gue_tf_0", "gue_tf_2", "gue_tf_3"),
     *("gue_prom_prom_core_all", "gue_prom_prom_core_notata", "gue_prom_prom_300_tata"),
@@ -53,7 +53,7 @@ TASKS = (
 )
 # Small and large, with and without a direction.
 TUNED = ("gue_mouse_2", "gue_tf_2", "gue_prom_prom_300_tata", "umarov_ecoli_sigma70")
-# Of the time to tune: when dials by themselves end, and when those together do.
+# Shares of the time of `--tune` after which single dials end, and dials together.
 _SHARES = (0.6, 0.85)
 # A factor binds whichever strand it stands on, and wherever; a promoter has a direction, and its
 # rows are laid at its start.
@@ -62,11 +62,11 @@ ANYWHERE = ("gue_tf", "gue_mouse", "guelow_mouse", "ienhancer")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What all cells share."""
+    """Settings that all cells share."""
 
     index: Mapping[str, Mapping[str, str]]  # Rows of `INDEX.tsv`, by task.
     base: Mapping[str, Any]  # Settings of every cell, those of the task left out.
-    base_sha256: str  # Of the pretrained weights.
+    base_sha256: str  # Checksum of the pretrained weights.
     chosen: argparse.Namespace  # The command line.
 
     def cell(
@@ -140,7 +140,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """What can be chosen."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -180,7 +180,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def settings(chosen: argparse.Namespace) -> dict[str, Any]:
-    """What was asked for, whatever the task."""
+    """Return the requested settings, which all tasks share."""
     plain: dict[str, Any] = {}
     if chosen.chosen:
         plain = json.loads(chosen.chosen.read_text(encoding="utf-8"))
@@ -265,7 +265,7 @@ class Results:
         return list({one.key: one for one in cells if one.key not in self.found}.values())
 
     def of(self, cells: Sequence[Cell]) -> list[Record]:
-        """What is there of them, under the names that they have now."""
+        """Return the records of cells, under the present names of their settings."""
         there = [one for one in cells if one.key in self.found]
         return [{**self.found[one.key], "setting": one.setting} for one in there]
 

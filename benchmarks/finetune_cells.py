@@ -59,21 +59,21 @@ FLOORS = "floors"  # Origin of cells of baselines.
 class Cell:
     """One fine-tuning."""
 
-    task: str  # Its name.
+    task: str  # Name of the task.
     origin: str  # `pretrained` or `scratch`.
-    seed: int  # Of everything that is drawn.
-    setting: str  # What the settings are called.
+    seed: int  # Seed of all random numbers.
+    setting: str  # Name of the settings.
     plain: Mapping[str, Any]  # The settings.
     num_rows: int  # To train on, for what a cell may take.
-    base_sha256: str  # Of the pretrained weights.
-    rows_sha256: str  # Of the task's file.
+    base_sha256: str  # Checksum of the pretrained weights.
+    rows_sha256: str  # Checksum of the task's file.
     limit: int  # Rows of a part at most; 0: all.
-    precision: str  # Of matrix products.
-    tested: bool  # Whether the test rows are told of; who chooses settings may not see them.
+    precision: str  # Precision of matrix products.
+    tested: bool  # Report scores on test rows; never while settings are chosen.
 
     @property
     def key(self) -> str:
-        """The same for the same fine-tuning, whatever its settings are called."""
+        """Digest of the fine-tuning, independent of the name of its settings."""
         plain = {**asdict(self), "setting": "", "num_rows": 0}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -85,18 +85,18 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where cells run."""
+    """Folders, device and processes of the cells."""
 
     tasks: Path  # Folder of the tasks.
     base: Path  # Folder of the pretrained weights.
-    device: str  # Of torch.
+    device: str  # Name of a torch device.
     threads: int  # CPU threads of a worker.
     scratch: Path | None  # Folder for what a run writes and nobody keeps; None: the system's.
     start: str  # `forkserver`: torch is imported once for all workers; `spawn`: once for each.
 
 
 def read_results(path: Path) -> dict[str, Record]:
-    """What is there, by key; a line that was cut off and a cell that failed are not."""
+    """Return the finished records by key, without truncated lines and failed cells."""
     found: dict[str, Record] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
@@ -177,8 +177,8 @@ def run(cell: Cell, place: Place) -> Record:
     if stacked is not None:
         found["stacked"] = asdict(stacked)
     if not cell.tested:
-        for scores in (found, found.get("stacked")):
-            for name in ("test", "interval", "network") if scores else ():
+        for scores in (found, found.get("stacked", {})):
+            for name in ("test", "interval", "network"):
                 scores.pop(name, None)
     return {
         **_told(cell),
@@ -214,7 +214,7 @@ def _told(cell: Cell) -> Record:
 def _work(connection: Connection, place: Place) -> None:
     """Run what comes until nothing does; one that failed may have broken the device for others."""
     torch.set_num_threads(place.threads)
-    # What a device costs at first is not a cell's; if there is none, the first cell says so.
+    # The start of a device is not part of a cell; without a device, the first cell reports it.
     with suppress(GenomeformerError):
         one = torch.eye(64, device=choose_device(place.device))
         (one @ one).sum().item()

@@ -16,7 +16,7 @@ BASE = "base"
 # Points of Matthews correlation times 100: less than this is luck.
 _LEAST_GAIN = 0.3
 
-# What to multiply the epochs of a task by.
+# Setting that multiplies the epochs of a task.
 EPOCHS_TIMES = "epochs_times"
 
 # Name of a dial, and of each of its settings what it changes.
@@ -93,7 +93,7 @@ def single(names: Sequence[str] = ()) -> dict[str, Plain]:
 
 
 def gains(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """What each setting gained over the base, mean over the tasks of both.
+    """Return the gain of each setting over the base, mean over the tasks of both.
 
     Args:
         scores: By setting and task; what the base lacks is not compared.
@@ -107,7 +107,7 @@ def gains(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 
 def together(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Plain]:
-    """Of each dial the setting that gained most, joined to the better ones, best first.
+    """Return the setting of each dial that gained most, joined to the better ones, best first.
 
     What sets something that a better one has set stays out.
     """

@@ -1,4 +1,4 @@
-"""What fine-tunings came to, beside what others have: floors, published numbers, tables.
+"""Tables of fine-tunings, beside floors and published numbers.
 
 Floors: logistic regression on 3- to 5-mers and on one-hot bases, of the tasks' `INDEX.tsv`.
 Published: DNABERT-2 (117 million parameters; Zhou et al. 2023, table 6) on the official GUE splits,
@@ -42,17 +42,17 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What others have on a task, Matthews correlation times 100; None: nothing."""
+    """Scores of others on a task, Matthews correlation times 100; None: not known."""
 
     words: float | None  # Logistic regression on 3- to 5-mers.
     places: float | None  # Logistic regression on one-hot bases.
     who: str = ""  # Published what follows.
-    published: float | None = None  # Their score.
-    sides: tuple[float, float] | None = None  # Their sensitivity and specificity, 0 to 1.
+    published: float | None = None  # Published score.
+    sides: tuple[float, float] | None = None  # Published sensitivity and specificity, 0 to 1.
 
 
 def known(row: Mapping[str, str]) -> Known:
-    """What the index and the literature have on a task."""
+    """Return the scores of the index and of the literature on a task."""
     words, places = (
         100 * float(row[column]) if row[column] not in ("", "-") else None
         for column in ("kmer345_logreg_mcc", "onehot_logreg_mcc")
@@ -79,7 +79,7 @@ def by_seed(records: Sequence[Record], origin: str, measure: str = "mcc") -> dic
 
 
 def of_stack(records: Sequence[Record], part: str) -> dict[int, float]:
-    """Of a stacked model, the network alone or both (`test`), by seed, times 100."""
+    """Return the scores of the `network` alone, or of both (`test`), by seed, times 100."""
     return {
         one["seed"]: 100 * one["stacked"][part]["measures"]["mcc"]
         for one in records
@@ -128,7 +128,7 @@ def _sides(records: Sequence[Record], others: Known) -> str:
 
 
 def linear_alone(records: Sequence[Record]) -> float | None:
-    """What the linear model beside the weights has by itself, times 100; None if there is none."""
+    """Return the score of the linear model alone, times 100; None without one."""
     found = [one["linear"]["measures"]["mcc"] for one in records if "linear" in one]
     return 100 * fmean(found) if found else None
 
@@ -161,7 +161,7 @@ def table(records: Sequence[Record], others: Mapping[str, Known]) -> str:
 
 
 def tally(records: Sequence[Record], others: Mapping[str, Known]) -> str:
-    """How often ours is ahead of what was published, and both means; empty if it is nowhere."""
+    """Return how often ours is ahead of published scores, and both means; empty without any."""
     sentences = []
     for who in dict.fromkeys(one.who for one in others.values() if one.who):
         pairs = []
@@ -181,10 +181,10 @@ def tally(records: Sequence[Record], others: Mapping[str, Known]) -> str:
 
 
 def chosen_by(records: Sequence[Record]) -> dict[str, dict[str, float]]:
-    """Of each setting, by task, the mean of its seeds' best validation, times 100."""
+    """Return the mean validation over seeds, by setting and task, times 100."""
     found: dict[str, dict[str, list[float]]] = {}
     for one in records:
-        score = 100 * one["validation"]["measures"].get("mcc", 0.0)
+        score = 100 * one.get("stacked", one)["validation"]["measures"].get("mcc", 0.0)
         found.setdefault(one["setting"], {}).setdefault(one["task"], []).append(score)
     return {
         setting: {task: fmean(scores) for task, scores in tasks.items()}
