@@ -8,13 +8,15 @@ import pytest
 
 from tests.cli import RunCommand
 
-SMALL = """
+SMALL_MODEL = """
 [model]
 context = 64
 width = 16
 depth = 1
 num_heads = 2
 mlp_width = 24
+"""
+SMALL = f"""{SMALL_MODEL}
 [training]
 steps = 4
 batch_size = 2

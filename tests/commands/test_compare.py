@@ -11,14 +11,9 @@ from genomeformer_cli.commands.compare import parse_number, parse_variant
 from genomeformer_cli.core.errors import UsageError
 from tests.cli import RunCommand
 from tests.failures import assert_failure
+from tests.small_runs import SMALL_MODEL
 
-SMALL = """
-[model]
-context = 64
-width = 16
-depth = 1
-num_heads = 2
-mlp_width = 24
+SMALL = f"""{SMALL_MODEL}
 [training]
 batch_size = 2
 validation_windows = 8

@@ -112,6 +112,9 @@ def test_a_network_is_added_to_a_finished_run(
     again = tuned(run_cli, classes, "gc", *options)
     assert "training the network" not in again.err, "networks are stored"
     card = (cache_home / "weights" / "gc-seed-1" / "README.md").read_text()
+    first, second = summary["stacked"][1]["weights"]
+    assert f"validation rows: {first:.2f} and {second:.2f}\n" in card
+    assert "parameters, without the network. Released" in card.replace("\n", " ")
     for score in (again.out, card):
         for row in ("network alone", "with the network"):
             assert row in score

@@ -15,14 +15,9 @@ import pytest
 from tests.cli import RunCommand, run_fresh, run_python
 from tests.failures import assert_failure
 from tests.models import CORPUS
+from tests.small_runs import SMALL_MODEL
 
-SMALL = """
-[model]
-context = 64
-width = 16
-depth = 1
-num_heads = 2
-mlp_width = 24
+SMALL = f"""{SMALL_MODEL}
 [model.attention]
 name = "linear"
 [training]

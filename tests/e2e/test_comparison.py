@@ -15,14 +15,9 @@ import pytest
 
 from genomeformer_cli.core.store.layout import Kind, Store
 from tests.cli import Finished, RunCommand
+from tests.small_runs import SMALL_MODEL
 
-SMALL = """
-[model]
-context = 64
-width = 16
-depth = 1
-num_heads = 2
-mlp_width = 24
+SMALL = f"""{SMALL_MODEL}
 [training]
 batch_size = 4
 validation_windows = 16
