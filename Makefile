@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Pins for what is installed, and for what builds it.
 PINNED := -c constraints.txt --build-constraint constraints.txt
-TYPED := genomeformer_cli tests docs/generate_reference.py docs/generate_attention_pictures.py $(wildcard benchmarks)
+TYPED := genomeformer_cli tests $(wildcard docs/*.py) $(wildcard benchmarks)
 
 # The order of files: the last ones are short, so that no worker waits for a long one.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder

@@ -11,7 +11,6 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
-import re
 import sys
 import typing
 from collections.abc import Iterator, Mapping
@@ -21,14 +20,15 @@ from typing import Any
 
 import typer
 import typer.main
+from experiments_index import EXPERIMENTS, experiments_page, table_cell
+from input_formats_page import inputs_page
 
 import genomeformer_cli.core
 from genomeformer_cli.app import app
 from genomeformer_cli.core import errors
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionEntry
-from genomeformer_cli.core.config_text import default_of, documented, read_config
+from genomeformer_cli.core.config_text import default_of, documented
 from genomeformer_cli.core.configuration import describe_type, from_plain, to_plain
-from genomeformer_cli.core.formats import text
 from genomeformer_cli.core.known_models import known_models
 from genomeformer_cli.core.known_suites import known_suites
 from genomeformer_cli.core.memory_plans.plans import PLANS
@@ -40,7 +40,6 @@ from genomeformer_cli.render.known_suites import suites_page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "reference"
-EXPERIMENTS = ROOT / "docs" / "experiments"
 TREE = ROOT / "docs" / "develop" / "tree.md"
 AROUND = (
     ("benchmarks/", "one script per claim, beside a peer or a baseline in the same run"),
@@ -113,7 +112,7 @@ def options_page() -> str:
     ):
         commands = ", ".join(f"`{name}`" for name in names if name) or "before a command"
         commands = "all" if len(names) == everywhere else commands
-        lines.append(f"| {spellings} | {commands} | {_cell(meaning)} |")
+        lines.append(f"| {spellings} | {commands} | {table_cell(meaning)} |")
     return "\n\n".join(
         [
             "# Options",
@@ -315,127 +314,6 @@ def _folder(folder: Path, depth: int) -> Iterator[tuple[str, str]]:
 def _clause(path: Path) -> str:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0].rstrip(".:")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """One entry of a page of experiments."""
-
-    question: str  # Heading of the entry.
-    fields: Mapping[str, str]  # Date, Setting, Command, Result and Verdict, as far as given.
-
-
-def experiments_of(path: Path) -> list[Experiment]:
-    """Read the entries of a page: `### question`, then `- **Field:** text` lines."""
-    return [
-        Experiment(
-            question=entry.partition("\n")[0].strip(),
-            fields=dict(re.findall(r"^- \*\*(\w+):\*\* (.+)$", entry, re.MULTILINE)),
-        )
-        for entry in re.split(r"^### ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    ]
-
-
-def experiments_page() -> str:
-    """Date, question and verdict of every experiment, one table per topic."""
-    parts = [
-        "# Experiments",
-        "Measurements, with the command that repeats them. An entry is written when its number is "
-        "measured, whichever side wins, and is not edited afterwards; a later entry corrects it. "
-        "Every number has its baseline from the same run on the same machine. Failures stay.",
-    ]
-    for path in sorted(EXPERIMENTS.glob("*.md")):
-        if path.name == "index.md":
-            continue
-        title = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
-        lines = [f"## [{title}]({path.name})", "", "| date | question | verdict |", "|---|---|---|"]
-        for experiment in experiments_of(path):
-            link = f"[{_cell(experiment.question)}]({path.name}#{_anchor(experiment.question)})"
-            verdict = _cell(_first_clause(experiment.fields["Verdict"]))
-            lines.append(f"| {experiment.fields['Date']} | {link} | {verdict} |")
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)
-
-
-def _anchor(heading: str) -> str:
-    """Return the id that the site gives a heading."""
-    plain = re.sub(r"[^\w\s-]", "", heading).strip().lower()
-    return re.sub(r"[-\s]+", "-", plain)
-
-
-def _first_clause(text: str, longest: int = 160) -> str:
-    """Cut a verdict at the end of its first clause that leaves at least 20 letters."""
-    end = re.search(r"(?<=.{20})[;:.](?=\s|$)", text)
-    clause = text[: end.start()] if end else text
-    if len(clause) <= longest:
-        return clause
-    return f"{clause[:longest].rpartition(' ')[0].rstrip(',')} ..."
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class InputFormat:
-    """Input format, as declared in `docs/data/inputs.toml`."""
-
-    name: str  # Name of the format.
-    contents: str  # Content of a file, as "sequences".
-    # Commands that read it, with their option or argument, as `score --vcf` or `embed FILE`.
-    commands: tuple[str, ...]
-    accepted: tuple[str, ...]  # Accepted variants.
-    refused: tuple[str, ...]  # Errors, and rows that are reported and not used.
-    changed: tuple[str, ...] = ()  # Changes made while reading, and their reports.
-    # Coordinate system, as "1-based, end included"; empty without coordinates.
-    coordinates: str = ""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class InputFormats:
-    """All input formats."""
-
-    formats: tuple[InputFormat, ...]
-
-
-def input_formats() -> tuple[InputFormat, ...]:
-    """Read the declarations of all input formats."""
-    path = ROOT / "docs" / "data" / "inputs.toml"
-    return from_plain(InputFormats, read_config(path), where=path.name).formats
-
-
-def inputs_page() -> str:
-    """Every file format that is read: accepted, changed, refused, and the commands that take it."""
-    conventions = (text.__doc__ or "").partition("\n| ")[2].partition("\n\n")[0]
-    formats = input_formats()
-    taken: dict[str, list[str]] = {}
-    for one in formats:
-        for command in one.commands:
-            taken.setdefault(command, []).append(one.name)
-    parts = [
-        "# Input files",
-        "Each format has one reader, in `genomeformer_cli/core/formats`, and every command uses "
-        "it: what one command accepts, all accept. Below each reader is one layer that opens text:",
-        f"| {conventions}",
-        "## Commands",
-        "| command line | formats |\n|---|---|",
-    ]
-    parts[-1] += "".join(
-        f"\n| `{command}` | {', '.join(names)} |" for command, names in sorted(taken.items())
-    )
-    for one in formats:
-        parts += [f"## {one.name}", f"{one.contents[:1].upper()}{one.contents[1:]}."]
-        parts.append("Taken by " + ", ".join(f"`{command}`" for command in one.commands) + ".")
-        if one.coordinates:
-            parts.append(f"Coordinates: {one.coordinates}.")
-        for title, lines in (
-            ("Accepted", one.accepted),
-            ("Changed", one.changed),
-            ("Refused", one.refused),
-        ):
-            if lines:
-                parts.append(f"{title}:\n\n" + "\n".join(f"- {line}" for line in lines))
-    return "\n\n".join(parts)
 
 
 def main() -> int:
