@@ -1,13 +1,14 @@
-"""Ablations of pretraining at equal compute: mixtures, functional windows, patches, spans, repeats.
+"""Ablations of pretraining at equal compute: mixtures, windows, patches, objectives, rates.
 
-    python benchmarks/mixtures.py --data GENOMES --work FOLDER --part species --seeds 3
+    python benchmarks/mixtures.py --data GENOMES --work FOLDER --part species --seeds 0 1 2
 
 GENOMES holds `train_core`, `train_human`, `train_eukaryote`, `validation_prokaryote`,
 `validation_human` and `validation_eukaryote` as `.fa.gz`. Every arm trains a small model of two
 stacks (or a masked one) on one thread for a number of steps that takes `--seconds` of CPU time
 with its architecture; arms of one architecture take the same number of steps. The scores are bits
-per base on held-out windows that no arm trained on, and no choice is made on them. The rows are
-appended to FOLDER/results.jsonl; a second call skips the rows that are there.
+per base on held-out windows that no arm trained on, and no choice is made on them. Differences
+are from the first arm with the same seed. The rows are appended to
+FOLDER/results.jsonl; a second call skips the rows that are there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import argparse
 import json
 import resource
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -56,10 +57,6 @@ NUM_TIMED = 8
 
 MODEL = ModelConfig(
     context=WINDOW,
-    width=64,
-    depth=4,
-    num_heads=2,
-    mlp_width=176,
     conv_width=4,
     patch=8,
     direction="two-stack",
@@ -76,18 +73,41 @@ TRAINING = TrainingConfig(
 
 
 @dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Shape of the models of a comparison, and the CPU time of a training."""
+
+    width: int
+    depth: int
+    seconds: float
+
+    @property
+    def model(self) -> ModelConfig:
+        """Return the model that an arm changes."""
+        return replace(
+            MODEL,
+            width=self.width,
+            depth=self.depth,
+            num_heads=self.width // 32,
+            mlp_width=self.width * 11 // 4,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Arm:
     """One recipe of a comparison."""
 
     corpus: str = "mixed"
     model: Mapping[str, Any] = field(default_factory=dict)
     masking: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
     teacher: Mapping[str, Any] = field(default_factory=dict)
     steps_of: Mapping[str, Any] | None = None  # Teacher whose number of steps is taken.
 
 
-MASKED = {"direction": "bidirectional", "patch": 1}
+RATES = (1e-3, 2e-3, 4e-3, 8e-3, 16e-3)
+MASKED = {"direction": "bidirectional", "conv_width": 5}
+MASKED_BASES = {**MASKED, "patch": 1}
 SHORT = {"context": 256}
 LOGITS = {"model": "default", "logits": 0.5}
 HALF_FUNCTIONAL = {"cds-start": 0.25, "promoter": 0.125, "terminator": 0.125, "rest": 0.5}
@@ -110,6 +130,12 @@ PARTS: dict[str, dict[str, Arm]] = {
     "span": {
         f"span {span}": Arm(model=MASKED, masking={"span": span, "rate": 0.15}) for span in (1, 4)
     },
+    "objective": {
+        "surrounding": Arm(),
+        "masked": Arm(model=MASKED),
+        "masked, patch 1": Arm(model=MASKED_BASES),
+    },
+    "rate": {f"{rate:g}": Arm(training={"learning_rate": rate}) for rate in RATES},
     "repeats": {
         "all alike": Arm(sampling={"mix": {"human": 1}}),
         "loss 0.1": Arm(sampling={"mix": {"human": 1}}, masking={"soft_mask_weight": 0.1}),
@@ -139,23 +165,26 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arm", nargs="+", help="only these arms")
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--width", type=int, default=128, help="a multiple of 32")
+    parser.add_argument("--depth", type=int, default=6)
     options = parser.parse_args()
     torch.set_num_threads(1)
     store = Store(options.work / "cache")
     prepare(options.data, options.work, store)
     results = options.work / "results.jsonl"
     rows = read_rows(results)
+    budget = Budget(width=options.width, depth=options.depth, seconds=options.seconds)
     for seed in options.seeds:
         for name, arm in PARTS[options.part].items():
-            key = (options.part, name, seed)
-            finished = {(row["part"], row["arm"], row["seed"]) for row in rows}
-            if name in (options.arm or [name]) and key not in finished:
-                row = run_arm(arm, seed, options.seconds, store)
-                rows.append({"part": options.part, "arm": name, "seed": seed, **row})
+            key = {"part": options.part, "arm": name, "seed": seed, **asdict(budget)}
+            is_finished = any(key.items() <= row.items() for row in rows)
+            if name in (options.arm or [name]) and not is_finished:
+                rows.append({**key, **run_arm(arm, seed, budget, store)})
                 with results.open("a") as file:
                     file.write(json.dumps(rows[-1]) + "\n")
                 print(json.dumps(rows[-1]), flush=True)
-    print_table([row for row in rows if row["part"] == options.part])
+    wanted = {"part": options.part, **asdict(budget)}
+    print_table([row for row in rows if wanted.items() <= row.items()])
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -164,36 +193,52 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """Print mean and standard deviation over the seeds, per arm."""
-    for name in dict.fromkeys(row["arm"] for row in rows):
-        own = [row for row in rows if row["arm"] == name]
+    """Print mean and standard deviation over the seeds, and the difference from the first arm."""
+    by_arm = {
+        name: {row["seed"]: row for row in rows if row["arm"] == name}
+        for name in dict.fromkeys(row["arm"] for row in rows)
+    }
+    first = next(iter(by_arm.values()), {})
+    for name, own in by_arm.items():
+        one = next(iter(own.values()))
         texts = []
-        for key in own[0]["bits"]:
-            values = [row["bits"][key] for row in own]
-            spread = stdev(values) if len(values) > 1 else 0.0
-            texts.append(f"{key} {fmean(values):.4f} +- {spread:.4f}")
-        seconds = fmean(row["cpu_seconds"] for row in own)
-        print(f"{name}: {own[0]['steps']} steps, {seconds:.0f} CPU s; {'; '.join(texts)}")
+        for key in one["bits"]:
+            text = f"{key} {spread_text([row['bits'][key] for row in own.values()])}"
+            paired = [
+                row["bits"][key] - first[seed]["bits"][key]
+                for seed, row in own.items()
+                if own is not first and key in first.get(seed, {"bits": ()})["bits"]
+            ]
+            texts.append(text + (f" (difference {spread_text(paired)})" if paired else ""))
+        seconds = fmean(row["cpu_seconds"] for row in own.values())
+        size = f"{one['num_parameters'] / 1e6:.2f} M, {one['steps']} steps, {seconds:.0f} CPU s"
+        print(f"{name}: {size}, {len(own)} seeds; {'; '.join(texts)}")
 
 
-def configuration(arm: Arm, seed: int, steps: int) -> PretrainConfig:
+def spread_text(values: list[float]) -> str:
+    """Return mean and standard deviation."""
+    spread = f" +- {stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{fmean(values):.4f}{spread}"
+
+
+def configuration(arm: Arm, seed: int, steps: int, shape: ModelConfig) -> PretrainConfig:
     """Return the configuration of an arm."""
-    model = replace(MODEL, **arm.model)
+    model = replace(shape, **arm.model)
     rows = TRAINING.batch_size * WINDOW // model.context
     return PretrainConfig(
         model=model,
         masking=MaskingConfig(**arm.masking),
         sampling=SamplingConfig(**arm.sampling),
         teacher=TeacherConfig(**arm.teacher),
-        training=replace(TRAINING, seed=seed, steps=steps, batch_size=rows),
+        training=replace(TRAINING, seed=seed, steps=steps, batch_size=rows, **arm.training),
     )
 
 
-def run_arm(arm: Arm, seed: int, seconds: float, store: Store) -> dict[str, Any]:
+def run_arm(arm: Arm, seed: int, budget: Budget, store: Store) -> dict[str, Any]:
     """Train an arm, and score it on every held-out set."""
     corpus = Corpus(store.path(Kind.CORPORA, arm.corpus))
-    steps = num_steps(arm, seconds, corpus, store)
-    config = with_tokens(configuration(arm, seed, steps), corpus)
+    steps = num_steps(arm, budget, corpus, store)
+    config = with_tokens(configuration(arm, seed, steps, budget.model), corpus)
     started = cpu_seconds()
     model = train(config, corpus, store)
     spent = cpu_seconds() - started
@@ -221,19 +266,19 @@ def with_tokens(config: PretrainConfig, corpus: Corpus) -> PretrainConfig:
     return replace(config, model=replace(config.model, **changed))
 
 
-def num_steps(arm: Arm, seconds: float, corpus: Corpus, store: Store) -> int:
+def num_steps(arm: Arm, budget: Budget, corpus: Corpus, store: Store) -> int:
     """Return the steps of a CPU budget, measured once per architecture."""
     path = store.root / "steps.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     teacher = arm.teacher if arm.steps_of is None else arm.steps_of
-    key = json.dumps([dict(arm.model), dict(teacher), seconds], sort_keys=True)
+    key = json.dumps([asdict(budget), dict(arm.model), dict(teacher)], sort_keys=True)
     if key not in known:
         alike = replace(arm, sampling={}, teacher=teacher)
-        config = with_tokens(configuration(alike, 0, NUM_TIMED), corpus)
+        config = with_tokens(configuration(alike, 0, NUM_TIMED, budget.model), corpus)
         train(config, corpus, store, last=2)
         started = cpu_seconds()
         train(config, corpus, store)
-        known[key] = max(round(seconds * NUM_TIMED / (cpu_seconds() - started)), NUM_TIMED)
+        known[key] = max(round(budget.seconds * NUM_TIMED / (cpu_seconds() - started)), NUM_TIMED)
         path.write_text(json.dumps(known))
     return int(known[key])
 
