@@ -1,3 +1,5 @@
+"""`cache`: what it lists, verifies and removes."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""`embed`: rows, their order, and equal vectors however the sequences come."""
+
 from __future__ import annotations
 
 import gzip

@@ -1,3 +1,5 @@
+"""`evaluate`: the report of a model on its corpus, held-out files and labelled tasks."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""`fetch`: sample genomes and local files."""
+
 from __future__ import annotations
 
 import gzip

@@ -1,3 +1,5 @@
+"""`finetune` and `predict`: runs, their results, and what is refused."""
+
 from __future__ import annotations
 
 import gzip

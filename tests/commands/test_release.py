@@ -1,3 +1,5 @@
+"""`release`: bundles, their cards and their contents."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""`score`: records, variants and maps."""
+
 from __future__ import annotations
 
 import gzip

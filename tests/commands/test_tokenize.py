@@ -1,3 +1,5 @@
+"""`tokenize`: corpora, held-out parts and repeated requests."""
+
 from __future__ import annotations
 
 import json

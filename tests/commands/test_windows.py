@@ -1,3 +1,5 @@
+"""`windows`: samples of annotated classes."""
+
 from __future__ import annotations
 
 import csv

@@ -1,3 +1,5 @@
+"""Settings as text: assignments, files, rendered values."""
+
 from __future__ import annotations
 
 import tomllib

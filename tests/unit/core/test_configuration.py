@@ -1,3 +1,5 @@
+"""Configurations from plain values, and back."""
+
 from __future__ import annotations
 
 import tomllib

@@ -1,3 +1,5 @@
+"""Proposals of names that resemble a wrong one."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Letters, codes and the other strand."""
+
 from __future__ import annotations
 
 import numpy as np

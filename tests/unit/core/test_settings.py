@@ -1,3 +1,5 @@
+"""Places and settings from the environment."""
+
 from __future__ import annotations
 
 import gc

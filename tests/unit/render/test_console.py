@@ -1,3 +1,5 @@
+"""Results and messages on stdout, stderr and terminals."""
+
 from __future__ import annotations
 
 import json

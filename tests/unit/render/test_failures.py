@@ -1,3 +1,5 @@
+"""Failures are a sentence, a hint and an exit code."""
+
 from __future__ import annotations
 
 import errno

@@ -1,3 +1,5 @@
+"""Progress on terminals and in logs."""
+
 from __future__ import annotations
 
 import io

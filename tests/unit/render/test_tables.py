@@ -1,3 +1,5 @@
+"""Tables of results."""
+
 from __future__ import annotations
 
 import io

@@ -1,3 +1,5 @@
+"""Annotated stretches become a label per base."""
+
 from __future__ import annotations
 
 import numpy as np

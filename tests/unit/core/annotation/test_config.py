@@ -1,3 +1,5 @@
+"""Rules of the classes of windows."""
+
 from __future__ import annotations
 
 from typing import Any

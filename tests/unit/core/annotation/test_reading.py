@@ -1,3 +1,5 @@
+"""Annotation is read beside its sequences."""
+
 from __future__ import annotations
 
 import gzip

@@ -1,3 +1,5 @@
+"""Samples of windows are balanced, and their sequences are those at the coordinates."""
+
 from __future__ import annotations
 
 import gzip

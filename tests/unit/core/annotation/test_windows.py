@@ -1,3 +1,5 @@
+"""Windows of each class, against a look at each base."""
+
 from __future__ import annotations
 
 from collections import Counter

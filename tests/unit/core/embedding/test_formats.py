@@ -1,3 +1,5 @@
+"""Files of vectors, read by other libraries."""
+
 from __future__ import annotations
 
 import importlib

@@ -1,3 +1,5 @@
+"""Arrays are written row by row, and resumed."""
+
 from __future__ import annotations
 
 import io

@@ -1,3 +1,5 @@
+"""Sequences are cut into windows, and windows into batches."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Test rows that are also training rows are counted."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Bits, hits and their intervals."""
+
 from __future__ import annotations
 
 import numpy as np

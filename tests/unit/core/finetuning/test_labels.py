@@ -1,3 +1,5 @@
+"""Kinds of labels, and their targets."""
+
 from __future__ import annotations
 
 import numpy as np

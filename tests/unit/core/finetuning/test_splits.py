@@ -1,3 +1,5 @@
+"""Rows are divided into training, validation and test rows."""
+
 from __future__ import annotations
 
 from collections import Counter

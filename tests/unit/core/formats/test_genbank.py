@@ -1,3 +1,5 @@
+"""GenBank features: locations, phases, strands and circles."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""GFF3 features: coordinates, parts, attributes and parents."""
+
 from __future__ import annotations
 
 from pathlib import Path

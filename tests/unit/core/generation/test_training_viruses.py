@@ -1,3 +1,5 @@
+"""Viruses among the training genomes of a model are found."""
+
 from __future__ import annotations
 
 from pathlib import Path

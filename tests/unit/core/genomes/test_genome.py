@@ -1,3 +1,5 @@
+"""Descriptions of cached genomes."""
+
 from __future__ import annotations
 
 from pathlib import Path

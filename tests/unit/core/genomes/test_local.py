@@ -1,3 +1,5 @@
+"""Local files become cached genomes."""
+
 from __future__ import annotations
 
 import gzip

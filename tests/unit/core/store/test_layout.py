@@ -1,3 +1,5 @@
+"""Entries of the cache: names, lists, removal."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime

@@ -1,3 +1,5 @@
+"""Two processes do not write the same output."""
+
 from __future__ import annotations
 
 import errno

@@ -1,3 +1,5 @@
+"""Checksums of folders."""
+
 from __future__ import annotations
 
 import os

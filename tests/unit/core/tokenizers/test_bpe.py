@@ -1,3 +1,5 @@
+"""Byte-pair tokenizers, against other tools."""
+
 from __future__ import annotations
 
 import json

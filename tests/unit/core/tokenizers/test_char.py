@@ -1,3 +1,5 @@
+"""The tokenizer of single bases."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Tokenizer files are written, read and checked."""
+
 from __future__ import annotations
 
 import json

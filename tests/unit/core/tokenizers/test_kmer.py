@@ -1,3 +1,5 @@
+"""Tokenizers of k-mers."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Sequences are sampled for the training of a tokenizer."""
+
 from __future__ import annotations
 
 from collections import Counter

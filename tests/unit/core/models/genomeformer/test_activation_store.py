@@ -1,3 +1,5 @@
+"""Activations are kept in memory or in a file."""
+
 from __future__ import annotations
 
 import errno

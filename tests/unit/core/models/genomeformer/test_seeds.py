@@ -1,3 +1,5 @@
+"""Seeds of initial weights."""
+
 from __future__ import annotations
 
 import itertools
