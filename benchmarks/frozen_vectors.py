@@ -6,8 +6,8 @@
 A logistic regression is fitted on training rows; its strength is selected on validation rows, and
 so is k of the k-mers of both strands (1 to 7). All are measured on test rows, with paired bootstrap
 intervals of the differences. The random twin has the same rules as the model. Rows of a task are
-limited, see `ROWS`; `--times 4` takes up to four times as many. Products are in int8
-for the model and for its twin, unless `--exact`.
+limited, see `ROWS`; `--times 4` takes up to four times as many. Products are in int8 for the model
+and for its twin, unless `--exact`.
 Shape letters: N rows, B batch, L length, K columns.
 """
 

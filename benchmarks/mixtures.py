@@ -7,8 +7,8 @@ GENOMES holds `train_core`, `train_human`, `train_eukaryote`, `validation_prokar
 stacks (or a masked one) on one thread for a number of steps that takes `--seconds` of CPU time
 with its architecture; arms of one architecture take the same number of steps. The scores are bits
 per base on held-out windows that no arm trained on, and no choice is made on them. Differences
-are from the first arm with the same seed. The rows are appended to
-FOLDER/results.jsonl; a second call skips the rows that are there.
+are from the first arm with the same seed. The rows are appended to FOLDER/results.jsonl; a second
+call skips the rows that are there.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--arm", nargs="+", help="only these arms")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--width", type=int, default=128, help="a multiple of 32")
-    parser.add_argument("--depth", type=int, default=6)
+    parser.add_argument("--depth", type=int, default=6, help="blocks of a stack")
     options = parser.parse_args()
     torch.set_num_threads(1)
     store = Store(options.work / "cache")
