@@ -65,6 +65,8 @@ def main() -> None:
     if options.read:
         report([json.loads(line) for path in options.read for line in path.open()], options.table)
         return
+    if not (options.model and options.tasks and options.output):
+        parser.error("give --model, --tasks and --output, or --read")
     torch.set_num_threads(1)
     loaded = read_model(model_folder(options.model, store=Store(), reporter=SilentReporter()))
     (random,) = random_twins(loaded, options.seed, 1).values()
